@@ -1,0 +1,39 @@
+"""bayesglm: the Bayesian GLM toolkit for neuroscience. The public face; every name loads when it is first used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bayesglm import basis, family, method, prior
+    from bayesglm import _plot as plot
+    from bayesglm._data import angle, bin_spikes, concat, folds, from_pynapple, from_trials, recording, signal, split
+    from bayesglm._fit import Fit, fit, fit_all
+    from bayesglm._glm import GLM
+    from bayesglm._model import AbstractModel, Block, Design
+    from bayesglm.terms import Baseline, Coupling, History, Linear, Offset, Stimulus, Tuning
+
+_WHERE = {
+    **dict.fromkeys(("angle", "bin_spikes", "concat", "folds", "from_pynapple", "from_trials", "recording", "signal", "split"), "_data"),
+    **dict.fromkeys(("Fit", "fit", "fit_all"), "_fit"),
+    "GLM": "_glm",
+    **dict.fromkeys(("AbstractModel", "Block", "Design"), "_model"),
+    **dict.fromkeys(("Baseline", "Coupling", "History", "Linear", "Offset", "Stimulus", "Tuning"), "terms"),
+}
+_MODULES = {"basis": "basis", "family": "family", "method": "method", "models": "models", "plot": "_plot", "prior": "prior"}
+
+__version__ = "0.1.0"
+__all__ = sorted([*_WHERE, *_MODULES])
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"bayesglm.{_MODULES[name]}")
+    if name in _WHERE:
+        return getattr(importlib.import_module(f"bayesglm.{_WHERE[name]}"), name)
+    raise AttributeError(f"module 'bayesglm' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

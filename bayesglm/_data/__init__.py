@@ -1,0 +1,24 @@
+"""Recordings: making, reading and cutting them."""
+
+from bayesglm._data._access import bin_width as bin_width
+from bayesglm._data._access import column_names as column_names
+from bayesglm._data._access import epoch_ids as epoch_ids
+from bayesglm._data._access import event_names as event_names
+from bayesglm._data._access import is_time as is_time
+from bayesglm._data._access import neurons as neurons
+from bayesglm._data._access import period as period
+from bayesglm._data._access import require_column as require_column
+from bayesglm._data._access import row_dim as row_dim
+from bayesglm._data._bins import bin_spikes as bin_spikes
+from bayesglm._data._bins import from_pynapple as from_pynapple
+from bayesglm._data._concat import concat as concat
+from bayesglm._data._events import event_rows as event_rows
+from bayesglm._data._notes import RecordingNote as RecordingNote
+from bayesglm._data._recording import recording as recording
+from bayesglm._data._signal import Angle as Angle
+from bayesglm._data._signal import Signal as Signal
+from bayesglm._data._signal import angle as angle
+from bayesglm._data._signal import signal as signal
+from bayesglm._data._split import folds as folds
+from bayesglm._data._split import split as split
+from bayesglm._data._trials import from_trials as from_trials

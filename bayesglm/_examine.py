@@ -1,0 +1,92 @@
+"""What is known before a fit: silent neurons, constant and collinear columns, problems that a flat prior cannot solve."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from bayesglm._model import AbstractModel, Design
+from bayesglm.method._base import named
+
+_RANK = 1e-10  # relative eigenvalue of the correlation matrix below which columns are collinear
+_LARGEST = 2000  # columns beyond which the rank is not looked at
+
+
+class DesignNote(UserWarning):
+    """Something about data and model that a careful reader wants to know; the result is still right."""
+
+
+def examine(model: AbstractModel, design: Design) -> tuple[str, ...]:
+    """Notes on a GLM's design, each also a warning; raises where a flat prior meets a problem without a posterior.
+
+    Raises
+    ------
+    ValueError
+        No scored row; a silent neuron, or collinear columns, under ``prior.Flat()``.
+    """
+    if not (isinstance(design.each, dict) and "response" in design.each):
+        return ()
+    scored = np.broadcast_to(np.asarray(design.weight()) > 0, (design.rows, design.size))
+    if not scored.any(0).all():
+        raise ValueError(f"No row can be scored: {dict(design.report) or 'the recording is empty'}. Use shorter filters, longer epochs or edge='zero'.")
+    if not hasattr(model, "blocks"):
+        return ()
+    blocks = model.blocks(design)
+    labels = model.coords().get("neuron", np.arange(design.size))
+    flat = [block.name for block in blocks if not block.prior.proper]
+    notes = [_silence(model, design, scored, labels, flat), *_collinearity(blocks, design, flat)]
+    kept = tuple(note for note in notes if note)
+    for note in kept:
+        warnings.warn(note, DesignNote, stacklevel=5)
+    return kept
+
+
+def _silence(model: AbstractModel, design: Design, scored: np.ndarray, labels: Any, flat: list[str]) -> str:
+    """A neuron whose response never varies."""
+    if not model.family.discrete:
+        return ""
+    y = np.asarray(design.each["response"]).T
+    constant = np.array([np.ptp(y[scored[:, n], n].astype(float)) == 0 for n in range(design.size)])
+    if not constant.any():
+        return ""
+    who = f"{model.response!r} never varies in the scored rows" + (f" for neuron(s) {named(labels, constant)}" if model.has_neurons else "")
+    if flat:
+        raise ValueError(f"{who}: under prior.Flat() (terms {flat}) there is no posterior. Give a proper prior, or leave these neurons out (GLM(neurons=)).")
+    return f"{who}: what is estimated for them comes from the priors"
+
+
+def _collinearity(blocks: tuple, design: Design, flat: list[str]) -> list[str]:
+    """Constant columns, and columns that the others explain (shared columns only: own columns are histories)."""
+    rows = np.asarray(design.scored) > 0
+    parts = [(b.name, np.asarray(b.shared)[rows].reshape(int(rows.sum()), -1)) for b in blocks if b.shared is not None and b.name != "baseline"]
+    if not parts or sum(columns.shape[1] for _, columns in parts) > _LARGEST:
+        return []
+    has_baseline = any(b.name == "baseline" for b in blocks)
+    notes, owners, scaled = [], [], []
+    for name, columns in parts:
+        sd = columns.std(0)
+        still = sd <= 1e-12 * (1.0 + np.abs(columns.mean(0)))
+        if still.any() and has_baseline:
+            notes.append(f"{int(still.sum())} column(s) of term {name!r} are constant in the scored rows: their weights come from the prior, not from the data")
+        centred = (columns - columns.mean(0)) if has_baseline else columns
+        norm = np.where(still & has_baseline, 1.0, np.sqrt((centred**2).sum(0)))
+        scaled.append(centred / np.where(norm > 0, norm, 1.0))
+        owners += [name] * columns.shape[1]
+    involved = _null_terms(np.concatenate(scaled, 1), np.array(owners))
+    collinear = [name for name in involved if any(b.name == name and b.mask.all() for b in blocks)]
+    if collinear:
+        notes.append(f"columns of {collinear} are collinear{' with one another or the baseline' if has_baseline else ''}: only their sum is informed by the data")
+    stuck = sorted(set(flat) & set(involved)) or (["baseline"] if "baseline" in flat and involved and False else [])
+    if stuck:
+        raise ValueError(f"The columns of {sorted(involved)} are collinear or constant, and {stuck} have prior.Flat(): there is no posterior. Give a proper prior or drop a column.")
+    return notes
+
+
+def _null_terms(scaled: np.ndarray, owners: np.ndarray) -> list[str]:
+    """Terms with a share in directions along which the (normalised) columns vanish; constant columns included."""
+    values, vectors = np.linalg.eigh(scaled.T @ scaled)
+    null = vectors[:, values < _RANK * max(values.max(initial=0.0), 1.0)]
+    weight = (null**2).sum(1)
+    return sorted(set(owners[weight > 1e-6].tolist()))

@@ -1,0 +1,165 @@
+"""Modes of many neurons at once: damped Newton, and proximal Newton where priors have a kink."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from bayesglm.engine.linear import Linear
+
+_ETA_LIMIT = 60.0  # |eta| beyond which a column is called separable
+_DECREMENT = 1e-11  # nats: half the squared Newton decrement at which a column has converged
+_HALVINGS = 30
+
+
+class Mode(NamedTuple):
+    """Result for each neuron (leading axis): weights, gradient norm, Newton decrement in nats, steps, converged."""
+
+    w: Any  # (neuron, P)
+    gradient: Any  # (neuron,) largest entry of the (sub)gradient
+    decrement: Any  # (neuron,)
+    steps: Any  # (neuron,)
+    converged: Any  # (neuron,) bool
+    curvature: Any  # (neuron, P, P) Hessian of the negative log likelihood at w
+    slope: Any  # (neuron, P) gradient of the negative log likelihood at w
+
+
+def negative_log_likelihood(linear: Linear, each: Any, w: Any, hyper: Any) -> tuple[Any, Any, Any]:
+    """Value (), gradient (P,) and row curvatures (row,) of one neuron's negative log likelihood."""
+    eta = linear.eta(each, w)
+
+    def cost(eta: Any) -> Any:
+        return -linear.log_likelihood_of(each, eta, hyper)
+
+    value, pull = jax.value_and_grad(cost)(eta)
+    curvature = jax.jvp(jax.grad(cost), (eta,), (jnp.ones_like(eta),))[1]  # diagonal: rows do not meet in the likelihood
+    gradient = linear.predictor.pull(pull, each.get("own")) * each["mask"]
+    return value, gradient, jnp.maximum(curvature, 0.0)
+
+
+def _smooth_prior(linear: Linear, each: Any, w: Any, hyper: Any, slope: Any) -> Any:
+    """Negative log prior with its kink taken out."""
+    return -linear.log_prior(each, w, hyper) - jnp.sum(slope * jnp.abs(w))
+
+
+def proximal_step(gradient: Any, hessian: Any, slope: Any, w: Any) -> Any:
+    """Minimise g.d + d.H.d/2 + sum slope |w + d| by coordinate descent: the proximal Newton step."""
+    size = w.shape[0]
+
+    def sweep(carry: Any) -> Any:
+        d, residual, _, count = carry
+
+        def one(j: Any, inner: Any) -> Any:
+            d, residual, moved = inner
+            h = hessian[j, j]
+            at = w[j] + d[j]
+            want = at - residual[j] / h
+            new = jnp.sign(want) * jnp.maximum(jnp.abs(want) - slope[j] / h, 0.0)
+            change = new - at
+            return d.at[j].add(change), residual + change * hessian[j], jnp.maximum(moved, h * change**2)
+
+        d, residual, moved = jax.lax.fori_loop(0, size, one, (d, residual, jnp.zeros(())))
+        return d, residual, moved, count + 1
+
+    def going(carry: Any) -> Any:
+        return (carry[2] > 1e-16) & (carry[3] < 1000)
+
+    return jax.lax.while_loop(going, sweep, (jnp.zeros_like(w), gradient, jnp.asarray(jnp.inf), 0))[0]
+
+
+def violation(gradient: Any, slope: Any, w: Any) -> Any:
+    """Largest entry of the smallest subgradient."""
+    smooth = gradient + slope * jnp.sign(w)
+    at_kink = jnp.maximum(jnp.abs(gradient) - slope, 0.0)
+    return jnp.max(jnp.where((w == 0.0) & (slope > 0), at_kink, jnp.abs(smooth)), initial=0.0)
+
+
+class _Walk(NamedTuple):
+    w: Any
+    value: Any
+    gradient: Any
+    decrement: Any
+    steps: Any
+    done: Any
+    stuck: Any
+
+
+@eqx.filter_jit
+def modes(linear: Linear, theta: Any, w: Any, kinks: bool, most: Any = 100) -> Mode:
+    """Mode of every neuron's weights at learned parameters ``theta`` (neuron, K), from ``w`` (neuron, P).
+
+    Minimises -log p(y | w) - log p(w | theta). Every neuron has its own step length and stops by its own rule, so that
+    a neuron's result does not depend on who is fitted beside it.
+    """
+
+    def pieces(each: Any, theta: Any, w: Any) -> tuple[Any, Any, Any, Any, Any]:
+        hyper, _ = linear.constrain(each, theta)
+        slope = linear.by_weight(each, hyper, "absolute") if kinks else jnp.zeros_like(w)
+        value, gradient, rows = negative_log_likelihood(linear, each, w, hyper)
+        smooth = lambda v: _smooth_prior(linear, each, v, hyper, slope)  # noqa: E731
+        prior_gradient = jax.grad(smooth)(w)
+        bend = jax.jvp(jax.grad(smooth), (w,), (jnp.ones_like(w),))[1]
+        floor = 1e-3 * jnp.where(slope > 0, 0.0, linear.by_weight(each, hyper, "whitening"))  # a Student-t bends the other way in its tails
+        return value + smooth(w) + jnp.sum(slope * jnp.abs(w)), gradient + prior_gradient, rows, jnp.maximum(bend, floor), slope
+
+    def objective(each: Any, theta: Any, w: Any) -> Any:
+        hyper, _ = linear.constrain(each, theta)
+        return -linear.log_likelihood(each, w, hyper) - linear.log_prior(each, w, hyper)
+
+    everyone = jax.vmap(pieces)
+
+    def direction(gradient: Any, hessian: Any, slope: Any, w: Any) -> tuple[Any, Any]:
+        scale = 1.0 / jnp.sqrt(jnp.maximum(jnp.diagonal(hessian), 1e-300))
+        factor = jax.scipy.linalg.cho_factor(hessian * scale[:, None] * scale + 1e-13 * jnp.eye(w.shape[0]))
+        d = -scale * jax.scipy.linalg.cho_solve(factor, scale * gradient)
+        d = proximal_step(gradient, hessian + 1e-13 * jnp.diag(1.0 / scale**2), slope, w) if kinks else d
+        fall = -(gradient @ d + jnp.sum(slope * (jnp.abs(w + d) - jnp.abs(w))))
+        return d, fall
+
+    def search(each: Any, theta: Any, w: Any, d: Any, value: Any, fall: Any) -> tuple[Any, Any]:
+        """Halve the step until the objective falls by a ten-thousandth of what was promised."""
+        slack = 1e-13 * (1.0 + jnp.abs(value))
+
+        def bad(carry: Any) -> Any:
+            t, new = carry
+            return (t > 2.0**-_HALVINGS) & ~(new <= value - 1e-4 * t * fall + slack)
+
+        def halve(carry: Any) -> Any:
+            t = carry[0] / 2
+            return t, objective(each, theta, w + t * d)
+
+        t, _ = jax.lax.while_loop(bad, halve, (jnp.ones(()), objective(each, theta, w + d)))
+        return w + t * d, t
+
+    def step(walk: _Walk) -> _Walk:
+        value, gradient, rows, bend, slope = everyone(linear.each, theta, walk.w)
+        hessian = linear.predictor.gram(rows, linear.each.get("own")) * _outer(linear.each["mask"])
+        hessian = hessian + jax.vmap(jnp.diag)(bend)
+        d, fall = jax.vmap(direction)(gradient, hessian, slope, walk.w)
+        new, t = jax.vmap(search)(linear.each, theta, walk.w, d, value, fall)
+        close = (fall / 2 < _DECREMENT) | ~jnp.isfinite(fall)
+        stuck = walk.stuck | (t <= 2.0**-_HALVINGS) | ~jnp.isfinite(fall)
+        frozen = walk.done | stuck
+        w = jnp.where(frozen[:, None], walk.w, new)
+        largest = jax.vmap(violation)(gradient, slope, walk.w)
+        return _Walk(w, value, jnp.where(walk.done, walk.gradient, largest), jnp.where(walk.done, walk.decrement, fall / 2), walk.steps + ~frozen, walk.done | close, stuck)
+
+    def going(walk: _Walk) -> Any:
+        return jnp.any(~walk.done & ~walk.stuck & (walk.steps < most))
+
+    n = w.shape[0]
+    blank = jnp.full(n, jnp.inf)
+    walk = _Walk(w, blank, blank, blank, jnp.zeros(n, int), jnp.zeros(n, bool), jnp.zeros(n, bool))
+    walk = jax.lax.while_loop(going, step, walk)
+    _, slope_nll, rows = jax.vmap(lambda e, t, w: negative_log_likelihood(linear, e, w, linear.constrain(e, t)[0]))(linear.each, theta, walk.w)
+    curvature = linear.predictor.gram(rows, linear.each.get("own")) * _outer(linear.each["mask"])
+    widest = jax.vmap(lambda e, w: jnp.max(jnp.abs(linear.eta(e, w)) * linear.weight(e)))(linear.each, walk.w)
+    converged = walk.done & jnp.isfinite(walk.decrement) & (widest < _ETA_LIMIT)
+    return Mode(walk.w, walk.gradient, walk.decrement, walk.steps, converged, curvature, slope_nll)
+
+
+def _outer(mask: Any) -> Any:
+    return mask[:, :, None] * mask[:, None, :]

@@ -1,0 +1,76 @@
+"""What a response distribution must tell the story and the engine."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from numpyro.distributions import Distribution
+
+Hyper = dict[str, Any]
+
+
+class AbstractFamily(eqx.Module):
+    """A response distribution written in the linear predictor eta (a bin's, not a second's).
+
+    ``eta`` has any shape; learned parameters broadcast against it.
+    """
+
+    n_predictors: ClassVar[int] = 1
+    counts: ClassVar[bool] = False  # whether the response is a number of spikes, stored as an unsigned integer
+    discrete: ClassVar[bool] = False
+
+    def resolve(self, column: str, response: np.ndarray) -> Self:
+        """The same family with every data-dependent number fixed; raises where the response is outside its support."""
+        self.check(column, response)
+        return self
+
+    def check(self, column: str, response: np.ndarray) -> None:
+        """Raise a ValueError that names the column and the mend where ``response`` cannot come from this family."""
+        raise NotImplementedError
+
+    def hyper(self, name: str, spread: Any = 1.0) -> dict[str, tuple[Distribution, bool]]:
+        """Learned parameters: site name -> (prior, one a neuron?); ``spread`` is the response's training sd."""
+        return {}
+
+    def __call__(self, eta: Any, hyper: Hyper, dt: Any) -> Distribution:
+        """The response's distribution, a NumPyro distribution written in eta."""
+        raise NotImplementedError
+
+    def log_density(self, eta: Any, y: Any, hyper: Hyper, dt: Any) -> Any:
+        """log p(y | eta) up to terms in y alone: the cheap form that the engine differentiates."""
+        return self(eta, hyper, dt).log_prob(y)
+
+    def level(self, mean: np.ndarray) -> np.ndarray:
+        """The eta at which the mean response is ``mean`` (the link function), kept finite where the mean is at an edge."""
+        raise NotImplementedError
+
+    def rate(self, eta: Any, hyper: Hyper, dt: Any) -> Any:
+        """Spikes/s for spiking families; the mean for the others."""
+        return self(eta, hyper, dt).mean / (dt if self.counts else 1.0)
+
+    def describe(self) -> str:
+        """The family and its link in one short phrase."""
+        link = getattr(self, "link", None)
+        return type(self).__name__ + (f"({link})" if link else "()")
+
+
+def chosen_link(family: str, link: str, known: tuple[str, ...]) -> str:
+    """``link`` itself, or a ValueError that lists the known ones."""
+    if link not in known:
+        raise ValueError(f"family.{family}(link={link!r}): the links are {', '.join(map(repr, known))}.")
+    return link
+
+
+def finite_response(column: str, response: np.ndarray, family: str) -> None:
+    """Raise where a response holds infinite values; NaN is the recording's business."""
+    if response.dtype.kind == "f" and np.isinf(response).any():
+        raise ValueError(f"{column!r} holds {int(np.isinf(response).sum())} infinite values; {family} wants finite ones: cut those rows.")
+
+
+def log_softplus(eta: Any) -> Any:
+    """log(log(1 + exp(eta))), exact in both tails."""
+    low = eta < -30.0  # softplus(eta) = exp(eta) to double precision there, and its logarithm would lose digits
+    return jnp.where(low, eta, jnp.log(jnp.logaddexp(jnp.where(low, 0.0, eta), 0.0)))

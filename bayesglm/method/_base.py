@@ -1,0 +1,83 @@
+"""What every method is given and gives back."""
+
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bayesglm.engine.linear import Linear
+from bayesglm.engine.target import StoryTarget
+
+
+class Problem(eqx.Module):
+    """A resolved model on its data. ``linear`` is None where the model is not linear in its weights."""
+
+    model: Any
+    design: Any
+    linear: Linear | None
+    labels: tuple = eqx.field(static=True)  # one a neuron: keys derive from them
+    make_story: Callable[[], StoryTarget] = eqx.field(static=True)
+
+    def keys(self, key: Any, size: int) -> Any:
+        """One key a posterior, from the neuron's name, never from its position."""
+        labels = self.labels if len(self.labels) == size else tuple(range(size))
+        return jnp.stack([jax.random.fold_in(key, zlib.crc32(str(label).encode())) for label in labels])
+
+
+class Draws(NamedTuple):
+    """Draws as NumPy arrays: sites (chain, draw[, neuron], ...), stats (chain, draw[, neuron]), per_neuron (neuron,)."""
+
+    sites: dict[str, np.ndarray]
+    stats: dict[str, np.ndarray]
+    per_neuron: dict[str, np.ndarray]
+    notes: tuple[str, ...] = ()
+    interrupted: bool = False
+    by_neuron: bool = False  # whether sites and stats have a neuron axis after the draws
+
+
+class Monitor(Protocol):
+    """Called between blocks of work; True stops. ``fresh`` is a short line on how it goes."""
+
+    def __call__(self, done: int, total: int, state: Any, fresh: str) -> bool: ...
+
+
+def silent(done: int, total: int, state: Any, fresh: str) -> bool:
+    """A monitor that shows nothing."""
+    return False
+
+
+class AbstractMethod(eqx.Module):
+    """A way to fit: a value with its options. ``run`` returns draws; a point estimate is one chain of one draw."""
+
+    point: eqx.AbstractClassVar[bool]
+
+    def run(self, problem: Problem, key: Any, monitor: Monitor) -> Draws:
+        """Fit a problem; deterministic by key. Called in double precision."""
+        raise NotImplementedError
+
+
+def whole(name: str, value: Any, least: int) -> int:
+    """``value`` as an int of at least ``least``, or a ValueError."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name}={value!r}: it must be a whole number of at least {least}.")
+    return int(value)
+
+
+def as_numpy(tree: Any) -> Any:
+    """JAX arrays to NumPy: nothing of JAX leaves a method."""
+    return jax.tree.map(np.asarray, tree)
+
+
+def arrays(tree: Any) -> Any:
+    """Python floats to arrays, so that a swept number does not recompile."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, float) else leaf, tree)
+
+
+def named(labels: Sequence, flags: np.ndarray) -> str:
+    """The labels that are flagged, at most eight of them."""
+    chosen = [str(label) for label, flag in zip(labels, np.atleast_1d(flags), strict=True) if flag]
+    return ", ".join(chosen[:8]) + (f" and {len(chosen) - 8} more" if len(chosen) > 8 else "")

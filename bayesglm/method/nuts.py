@@ -1,0 +1,84 @@
+"""The no-U-turn sampler, in whitened coordinates where the model is linear in its weights."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from bayesglm.engine.laplace import approximate
+from bayesglm.engine.linear_target import linear_target
+from bayesglm.engine.target import AbstractTarget
+from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, whole
+from bayesglm.method._generic import prepare_generic
+from bayesglm.method._loop import Settings, by_chain, constrained, sample
+
+
+class NUTS(AbstractMethod):
+    """Full posterior by the no-U-turn sampler (NumPyro's kernel, chains and neurons vectorised).
+
+    A model that is linear in its weights is sampled in Laplace-whitened coordinates: each neuron has its own step size
+    and tree, and 150 warm-up transitions tune the step size alone. Any other NumPyro model starts from a bounded
+    optimisation with positive sites at their prior medians, with the inverse Hessian as inverse mass matrix.
+
+    Parameters
+    ----------
+    num_warmup : int, optional
+        Default 150 (whitened), 300 (Hessian as metric) or 1000 (no usable Hessian).
+    num_samples : int
+        Draws kept of each chain.
+    num_chains : int
+    target_accept : float, optional
+        Default 0.8.
+    max_tree_depth : int
+
+    References
+    ----------
+    Hoffman & Gelman 2014, The No-U-Turn Sampler; Phan, Pradhan & Jankowiak 2019, NumPyro.
+    """
+
+    num_warmup: int | None = eqx.field(default=None, static=True, converter=lambda n: n if n is None else whole("NUTS(num_warmup)", n, 20))
+    num_samples: int = eqx.field(default=1000, static=True, converter=lambda n: whole("NUTS(num_samples)", n, 1))
+    num_chains: int = eqx.field(default=4, static=True, converter=lambda n: whole("NUTS(num_chains)", n, 1))
+    target_accept: float | None = eqx.field(default=None, static=True)
+    max_tree_depth: int = eqx.field(default=10, static=True, converter=lambda n: whole("NUTS(max_tree_depth)", n, 1))
+    point: ClassVar[bool] = False
+
+    def __check_init__(self) -> None:
+        if self.target_accept is not None and not 0.5 <= self.target_accept < 1.0:
+            raise ValueError(f"NUTS(target_accept={self.target_accept}): between 0.5 and 1; 0.8 is usual, 0.95 for difficult posteriors.")
+
+    def run(self, problem: Problem, key: Any, monitor: Monitor) -> Draws:
+        if problem.linear is not None:
+            return self._whitened(problem, key, monitor)
+        target = arrays(problem.make_story())
+        prepared = prepare_generic(target, key, self.num_chains)
+        warmup = self.num_warmup or (300 if prepared.hessian_used else 1000)
+        settings = Settings(warmup, self.target_accept or 0.8, self.max_tree_depth, prepared.hessian_used, True)
+        keys = self._keys(problem, target, key)
+        sampled = sample(target, settings, prepared.z, keys, self.num_samples, monitor, prepared.inverse_mass)
+        return _draws(target, sampled, {}, prepared.notes)
+
+    def _whitened(self, problem: Problem, key: Any, monitor: Monitor) -> Draws:
+        linear = arrays(problem.linear)
+        found = approximate(linear)
+        target = linear_target(linear, found.coordinates)
+        settings = Settings(self.num_warmup or 150, self.target_accept or 0.8, self.max_tree_depth, False, False)
+        keys = self._keys(problem, target, key)
+        starts = jax.vmap(jax.vmap(lambda k: jax.random.normal(jax.random.fold_in(k, 1), (target.dim,))))(keys)
+        sampled = sample(target, settings, starts, keys, self.num_samples, monitor, step_size=0.5)
+        return _draws(target, sampled, {"mode_converged": found.mode.converged}, ())
+
+    def _keys(self, problem: Problem, target: AbstractTarget, key: Any) -> Any:
+        """(posterior, chain) keys."""
+        each = problem.keys(key, target.size)
+        return jax.vmap(lambda k: jax.vmap(lambda c: jax.random.fold_in(k, c))(jnp.arange(self.num_chains)))(each)
+
+
+def _draws(target: AbstractTarget, sampled: Any, per_neuron: dict[str, Any], notes: tuple[str, ...]) -> Draws:
+    joint = target.each is None
+    stats = {name: by_chain(value, joint) for name, value in sampled.stats.items()}
+    per_neuron = {name: jax.device_get(value) for name, value in per_neuron.items()}
+    return Draws(constrained(target, sampled.z), stats, per_neuron, notes, sampled.interrupted, not joint)

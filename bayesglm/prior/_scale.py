@@ -1,0 +1,55 @@
+"""A prior's scale: a positive number, a distribution (learned by sampling) or "evidence"."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+from numpyro.distributions import Distribution, constraints
+
+Scale = Any  # float | Distribution | "evidence"
+
+
+def learned(scale: Scale) -> bool:
+    """Whether the scale is learned from the data."""
+    return isinstance(scale, (Distribution, str))
+
+
+def checked_scale(scale: Scale) -> Scale:
+    """``scale`` itself, or a ValueError that says what a scale may be."""
+    if isinstance(scale, numbers.Real):
+        if not (np.isfinite(scale) and scale > 0):
+            raise ValueError(f"A prior's scale must be a positive, finite number; got {scale}. For no prior use prior.Flat().")
+        return float(scale)
+    if isinstance(scale, Distribution):
+        positive = (constraints.positive, constraints.nonnegative)
+        if scale.shape() != () or not (scale.support in positive or _bounded_above_zero(scale)):
+            raise ValueError(
+                f"A learned scale needs a scalar distribution on positive numbers; got {type(scale).__name__} with shape "
+                f"{scale.shape()}. Use numpyro.distributions.HalfNormal(1.0), for instance."
+            )
+        return scale
+    if isinstance(scale, str):
+        if scale == "evidence":
+            return scale
+        raise ValueError(f'scale="{scale}" is not known: a scale is a number, a NumPyro distribution or "evidence".')
+    return scale  # an array, inside a transformed (traced) prior
+
+
+def _bounded_above_zero(scale: Distribution) -> bool:
+    lower = getattr(scale.support, "lower_bound", None)
+    return lower is not None and bool(np.all(np.asarray(lower) >= 0))
+
+
+def describe_scale(scale: Scale) -> str:
+    """The scale as a user would write it."""
+    if isinstance(scale, Distribution):
+        values = ", ".join(f"{float(np.asarray(getattr(scale, name))):.3g}" for name in scale.arg_constraints if _given(scale, name))
+        return f"{type(scale).__name__}({values})"
+    return f'"{scale}"' if isinstance(scale, str) else f"{float(np.asarray(scale)):.3g}"
+
+
+def _given(scale: Distribution, name: str) -> bool:
+    """Leave out the location of a half distribution, which users do not write."""
+    return not (name == "loc" and type(scale).__name__.startswith("Half"))
