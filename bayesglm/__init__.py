@@ -9,16 +9,26 @@ if TYPE_CHECKING:
     from bayesglm import basis, family, method, prior
     from bayesglm import _plot as plot
     from bayesglm._data import angle, bin_spikes, concat, folds, from_pynapple, from_trials, recording, signal, split
+    from bayesglm._filters import filters, interval
     from bayesglm._fit import Fit, fit, fit_all
+    from bayesglm._function import from_function
     from bayesglm._glm import GLM
     from bayesglm._model import AbstractModel, Block, Design
+    from bayesglm._store import load, save
+    from bayesglm._summary import summary
+    from bayesglm._tuning import tuning
     from bayesglm.terms import Baseline, Coupling, History, Linear, Offset, Stimulus, Tuning
 
 _WHERE = {
     **dict.fromkeys(("angle", "bin_spikes", "concat", "folds", "from_pynapple", "from_trials", "recording", "signal", "split"), "_data"),
+    **dict.fromkeys(("filters", "interval"), "_filters"),
     **dict.fromkeys(("Fit", "fit", "fit_all"), "_fit"),
     "GLM": "_glm",
+    "from_function": "_function",
+    "summary": "_summary",
+    "tuning": "_tuning",
     **dict.fromkeys(("AbstractModel", "Block", "Design"), "_model"),
+    **dict.fromkeys(("load", "save"), "_store"),
     **dict.fromkeys(("Baseline", "Coupling", "History", "Linear", "Offset", "Stimulus", "Tuning"), "terms"),
 }
 _MODULES = {"basis": "basis", "family": "family", "method": "method", "models": "models", "plot": "_plot", "prior": "prior"}

@@ -54,13 +54,12 @@ def convolve(signal: np.ndarray, kernels: np.ndarray, epochs: np.ndarray, first:
     n_lags, n_basis = kernels.shape
     backwards = np.ascontiguousarray(kernels[::-1], dtype=float)  # a window runs from the oldest row to the newest
     last = first + n_lags - 1
-    pad_old, pad_new = max(last, 0), max(-first, 0)
     inside = reach(epochs, first, n_lags)
     out = np.empty((rows, columns.shape[1], n_basis))
     step = max(1, _CHUNK // max(1, n_lags * columns.shape[1]))
     for start in range(0, rows, step):
         stop = min(rows, start + step)
-        windows = _windows(columns, start - last, stop - first, n_lags, pad_old, pad_new)
+        windows = _windows(columns, start - last, stop - first, n_lags)
         edge = np.flatnonzero(~inside[start:stop])
         if edge.size:
             windows = windows.copy()
@@ -88,13 +87,14 @@ def _places(epochs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rows - begin, begin + np.repeat(lengths, lengths) - 1 - rows
 
 
-def _windows(columns: np.ndarray, begin: int, end: int, n_lags: int, pad_old: int, pad_new: int) -> np.ndarray:
+def _windows(columns: np.ndarray, begin: int, end: int, n_lags: int) -> np.ndarray:
     """Windows (row, column, n_lags) over rows ``begin .. end - 1``, zeros where the recording has no such row."""
-    rows = columns.shape[0]
-    piece = np.nan_to_num(np.asarray(columns[max(begin, 0) : max(min(end, rows), 0)], float), nan=0.0)
-    before, after = min(max(-begin, 0), pad_old), min(max(end - rows, 0), pad_new)
+    low, high = (min(max(row, 0), columns.shape[0]) for row in (begin, end))
+    piece = np.nan_to_num(np.asarray(columns[low:high], float), nan=0.0)
+    before = min(max(-begin, 0), end - begin)
+    after = end - begin - before - (high - low)
     if before or after:
-        piece = np.concatenate([np.zeros((before, piece.shape[1])), piece, np.zeros((after, piece.shape[1]))])
+        piece = np.pad(piece, ((before, after), (0, 0)))
     return np.lib.stride_tricks.sliding_window_view(piece, n_lags, axis=0)
 
 

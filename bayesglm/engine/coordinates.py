@@ -28,7 +28,7 @@ class Whitened(AbstractCoordinates):
     determinant of L(theta) is part of it.
     """
 
-    each: dict[str, Any]  # H0 (P, P), b (P,), theta (K,), spread (K, K) lower triangular, and mean (P,), factor (P, P) at theta
+    each: dict[str, Any]  # H0 (P, P), b (P,), ratio (P,), theta (K,), spread (K, K) lower triangular; mean (P,), factor (P, P) at theta
     moving: bool = eqx.field(static=True)  # whether the prior's precision depends on theta
 
     def to_weights(self, linear: Linear, each: Any, own: Any, z: Any) -> tuple[Any, Any, Any]:
@@ -37,7 +37,7 @@ class Whitened(AbstractCoordinates):
         if not self.moving:
             return own["mean"] + solve_transposed(own["factor"], z[:size]), theta, jnp.zeros(())
         hyper, _ = linear.constrain(each, theta)
-        factor = jnp.linalg.cholesky(own["H0"] + jnp.diag(linear.by_weight(each, hyper, "whitening")))
+        factor = jnp.linalg.cholesky(own["H0"] + jnp.diag(own["ratio"] * linear.by_weight(each, hyper, "whitening")))
         middle = jax.scipy.linalg.solve_triangular(factor, own["b"], lower=True)
         return solve_transposed(factor, z[:size] + middle), theta, jnp.sum(jnp.log(jnp.diagonal(factor)))
 

@@ -10,10 +10,21 @@ import jax.numpy as jnp
 
 from bayesglm.engine.coordinates import Whitened
 from bayesglm.engine.linear import Linear
-from bayesglm.engine.newton import Mode, modes
+from bayesglm.engine.columns import first_reference, solve
+from bayesglm.engine.newton import negative_log_likelihood
 
 _ROUNDS = 12  # of scale and weights in turn
-_CLOSE = 1e-3  # change of a log scale at which the rounds stop: a small part of its posterior sd
+_CLOSE = 1e-2  # change of a log scale at which the rounds stop: a small part of its posterior sd
+_ROUGH, _FINE = 1e-4, 1e-10  # nats, while the scale still moves and at the end
+
+
+class Mode(NamedTuple):
+    """Weights at their mode and the likelihood's quadratic form there; leading axis neuron."""
+
+    w: Any  # (neuron, P)
+    curvature: Any  # (neuron, P, P) Hessian of the negative log likelihood
+    slope: Any  # (neuron, P) its gradient
+    converged: Any  # (neuron,) bool
 
 
 class Approximation(NamedTuple):
@@ -23,6 +34,19 @@ class Approximation(NamedTuple):
     theta: Any  # (neuron, K) marginal mode of the unconstrained learned parameters
     spread: Any  # (neuron, K, K) Cholesky factor of their covariance
     coordinates: Whitened
+
+
+@eqx.filter_jit
+def quadratic_form(linear: Linear, theta: Any, w: Any, exact: bool) -> tuple[Any, Any]:
+    """Hessian (neuron, P, P) and gradient (neuron, P) of the negative log likelihood; the Hessian in single unless exact."""
+
+    def pieces(each: Any, theta: Any, w: Any) -> tuple[Any, Any]:
+        _, gradient, rows = negative_log_likelihood(linear, each, w, linear.constrain(each, theta)[0])
+        return gradient, rows
+
+    slope, rows = jax.vmap(pieces)(linear.each, theta, w)
+    gram = linear.gram(rows) if exact else linear.in_single().gram(rows.astype(jnp.float32)).astype(float)
+    return gram, slope
 
 
 def log_marginal(linear: Linear, each: Any, quadratic: tuple[Any, Any, Any], theta: Any) -> Any:
@@ -42,11 +66,11 @@ def log_marginal(linear: Linear, each: Any, quadratic: tuple[Any, Any, Any], the
 
 
 @eqx.filter_jit
-def _scale_mode(linear: Linear, mode: Mode, b: Any, theta: Any) -> tuple[Any, Any]:
+def _scale_mode(linear: Linear, mode: Mode, theta: Any) -> tuple[Any, Any]:
     """Maximise ``log_marginal`` over theta for every neuron by damped Newton; the mode and its covariance's factor."""
 
-    def one(each: Any, w: Any, curvature: Any, b: Any, theta: Any) -> tuple[Any, Any]:
-        quadratic = (curvature, b, linear.eta(each, w))
+    def one(each: Any, w: Any, curvature: Any, slope: Any, theta: Any) -> tuple[Any, Any]:
+        quadratic = (curvature, curvature @ w - slope, linear.eta(each, w))
         score = lambda t: log_marginal(linear, each, quadratic, t)  # noqa: E731
 
         def step(_: Any, theta: Any) -> Any:
@@ -62,44 +86,80 @@ def _scale_mode(linear: Linear, mode: Mode, b: Any, theta: Any) -> tuple[Any, An
         covariance = (vectors / jnp.maximum(values, 0.25)) @ vectors.T  # a sd above 2 in a log scale is not believed
         return theta, jnp.linalg.cholesky(covariance)
 
-    return jax.vmap(one)(linear.each, mode.w, mode.curvature, b, theta)
-
-
-@eqx.filter_jit
-def _conditional(linear: Linear, mode: Mode, theta: Any) -> tuple[Any, Any, Any]:
-    """b, mean and Cholesky factor of the surrogate posterior at theta."""
-
-    def one(each: Any, w: Any, curvature: Any, slope: Any, theta: Any) -> tuple[Any, Any, Any]:
-        hyper, _ = linear.constrain(each, theta)
-        b = curvature @ w - slope
-        factor = jnp.linalg.cholesky(curvature + jnp.diag(linear.by_weight(each, hyper, "whitening")))
-        return b, jax.scipy.linalg.cho_solve((factor, True), b), factor
-
     return jax.vmap(one)(linear.each, mode.w, mode.curvature, mode.slope, theta)
 
 
-def approximate(linear: Linear) -> Approximation:
+@eqx.filter_jit
+def _coordinates(linear: Linear, theta: Any, spread: Any, w: Any, exact: bool) -> tuple[Mode, dict[str, Any]]:
+    """The quadratic form at w and the coordinates that follow; ``ratio`` corrects the precision of priors that are not Gaussian."""
+    curvature, slope = quadratic_form(linear, theta, w, exact)
+
+    def one(each: Any, w: Any, curvature: Any, theta: Any) -> dict[str, Any]:
+        hyper, _ = linear.constrain(each, theta)
+        surrogate = linear.by_weight(each, hyper, "whitening")
+        log_prior = lambda w: linear.log_prior(each, w, hyper)  # noqa: E731
+        bend = -jax.jvp(jax.grad(log_prior), (w,), (jnp.ones_like(w),))[1]  # zero where the prior has a kink
+        bent = jnp.where(bend > 0, bend, surrogate)
+        ratio = jnp.where(surrogate > 0, jnp.maximum(bent / jnp.where(surrogate > 0, surrogate, 1.0), 0.1), 1.0)
+        whole = curvature + jnp.diag(ratio * surrogate)
+        return {"H0": curvature, "b": whole @ w, "ratio": ratio, "mean": w, "factor": jnp.linalg.cholesky(whole)}
+
+    each = jax.vmap(one)(linear.each, w, curvature, theta)
+    return Mode(w, curvature, slope, jnp.ones(len(w), bool)), each | {"theta": theta, "spread": spread}
+
+
+def approximate(linear: Linear, exact: bool = False) -> Approximation:
     """Gaussian approximation of every neuron's posterior, at the marginal mode of its learned parameters.
 
     The joint mode of weights and scale does not exist (scale to zero), so weights and scale are found in turn: weights
-    at a fixed scale by Newton, then the scale that maximises the Laplace evidence times its prior. Priors that are not
-    Gaussian enter by their variance (the surrogate), never by their own mode.
+    at a fixed scale, then the scale that maximises the Laplace evidence times its prior. Priors that are not Gaussian
+    enter by their variance (the surrogate), never by their own mode.
+
+    Parameters
+    ----------
+    linear : Linear
+    exact : bool
+        Hessian in double precision; else in single, which is enough for coordinates.
     """
     surrogate = gaussian_surrogate(linear)
-    theta = jax.vmap(surrogate.start)(surrogate.each)
-    mode = modes(surrogate, theta, jnp.zeros((linear.size, linear.dim)), False)
+    theta, w, reference = start(surrogate)
     spread = jnp.zeros((linear.size, 0, 0))
+    found = solve(surrogate, theta, w, reference, jnp.asarray(_ROUGH if theta.shape[1] else _FINE))
     if theta.shape[1]:
-        for _ in range(_ROUNDS):
-            b = _conditional(surrogate, mode, theta)[0]
-            new, spread = _scale_mode(surrogate, mode, b, theta)
-            moved, theta = float(jnp.max(jnp.abs(new - theta))), new
-            mode = modes(surrogate, theta, mode.w, False)
-            if moved < _CLOSE:
-                break
-    b, mean, factor = _conditional(surrogate, mode, theta)
-    each = {"H0": mode.curvature, "b": b, "theta": theta, "spread": spread, "mean": mean, "factor": factor}
-    return Approximation(mode, theta, spread, Whitened(each, linear.learned_scales()))
+        reference, slope = quadratic_form(surrogate, theta, found.w, exact)
+    for _ in range(_ROUNDS if theta.shape[1] else 0):
+        new, spread = _scale_mode(surrogate, Mode(found.w, reference, slope, found.done), theta)
+        moved, theta = float(jnp.max(jnp.abs(new - theta))), new
+        found = solve(surrogate, theta, found.w, reference, jnp.asarray(_FINE if moved < _CLOSE else _ROUGH))
+        if moved < _CLOSE:
+            break
+        reference, slope = quadratic_form(surrogate, theta, found.w, exact)
+    if not kinks(linear):
+        found = solve(linear, theta, found.w, reference, jnp.asarray(_FINE)) if not all_gaussian(linear) else found
+    mode, each = _coordinates(linear if not kinks(linear) else surrogate, theta, spread, found.w, exact)
+    return Approximation(mode._replace(converged=found.done), theta, spread, Whitened(each, linear.learned_scales()))
+
+
+def kinks(linear: Linear) -> bool:
+    """Whether any prior has a kink at zero (L1, elastic net)."""
+    return any(kinked(prior) for prior in linear.priors)
+
+
+def kinked(prior: Any) -> bool:
+    """Whether this prior's log density has a kink at zero."""
+    return type(prior).__name__ in ("Laplace", "ElasticNet")
+
+
+def all_gaussian(linear: Linear) -> bool:
+    """Whether every prior is Gaussian (or flat) given its learned parameters."""
+    return all(type(prior).__name__ in ("Gaussian", "Flat", "_Surrogate") for prior in linear.priors)
+
+
+@eqx.filter_jit
+def start(linear: Linear) -> tuple[Any, Any, Any]:
+    """Learned parameters at their prior medians, first weights, and a reference curvature."""
+    theta = jax.vmap(linear.start)(linear.each)
+    return theta, jax.vmap(linear.first_weights)(linear.each), first_reference(linear, theta)
 
 
 def gaussian_surrogate(linear: Linear) -> Linear:

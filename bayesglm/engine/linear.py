@@ -26,7 +26,9 @@ class Linear(eqx.Module):
 
     ``w`` (P,) holds the blocks side by side, shared columns first. The weight of a centred baseline is kept as its
     distance from ``level``, so that every prior is around zero. ``each`` leaves have a leading neuron axis:
-    ``response, mask (P), centre (P), level, spread`` and, where needed, ``own (column, row), offset, scored``.
+    ``response, mask (P), centre (P), level, spread`` and, where needed, ``own (column, row), offset, scored`` and
+    ``places (P)``: which column each weight multiplies, where two blocks read the same columns (a cell's history on the
+    basis of its couplings).
     """
 
     predictor: AbstractPredictor
@@ -50,6 +52,10 @@ class Linear(eqx.Module):
         """Number of weights of one neuron."""
         return sum(int(np.prod(shape)) for shape in self.shapes)
 
+    def in_single(self) -> Linear:
+        """The same arrays in single precision, for preconditioners and cheap products."""
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32) if jnp.asarray(leaf).dtype == jnp.float64 else leaf, self)
+
     def parts(self) -> list[slice]:
         """Where each block's weights lie in (P,)."""
         ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes])
@@ -57,9 +63,27 @@ class Linear(eqx.Module):
 
     def eta(self, each: Any, w: Any) -> Any:
         """The linear predictor of one neuron, (row,)."""
-        eta = self.predictor.eta(w * each["mask"], each.get("own"))
+        eta = self.predictor.eta(self.spread_out(each, w), each.get("own"))
         eta = eta + each["level"] if self.centred else eta
         return eta + each["offset"] if "offset" in each else eta
+
+    def spread_out(self, each: Any, w: Any) -> Any:
+        """(P,) weights -> one number a column of the predictor."""
+        if "places" not in each:
+            return w * each["mask"]
+        own = 0 if "own" not in each else each["own"].shape[0]
+        return jnp.zeros(self.predictor.columns.shape[0] + own, w.dtype).at[each["places"]].add(w * each["mask"])
+
+    def gather(self, each: Any, values: Any) -> Any:
+        """One number a column -> (P,): the transpose of ``spread_out``."""
+        return (values[each["places"]] if "places" in each else values) * each["mask"]
+
+    def gram(self, m: Any) -> Any:
+        """(neuron, row) row weights -> (neuron, P, P) weighted Gram matrices of every neuron's columns."""
+        found = self.predictor.gram(m, self.each.get("own"))
+        if "places" in self.each:
+            found = jax.vmap(lambda g, at: g[at][:, at])(found, self.each["places"])
+        return found * self.each["mask"][:, :, None] * self.each["mask"][:, None, :]
 
     def weight(self, each: Any) -> Any:
         """1 where one neuron's response is scored, (row,)."""
@@ -122,6 +146,11 @@ class Linear(eqx.Module):
         middle = [biject_to(law.support).inv(each["spread"] if site == "sigma" else _median(law)) for site, law in sites.items()]
         return jnp.asarray(middle) if middle else jnp.zeros(0)
 
+    def first_weights(self, each: Any) -> Any:
+        """A start (P,): the baseline at the link of the training mean, all else zero."""
+        w = jnp.zeros(self.dim)
+        return w if self.centred or "baseline" not in self.names else w.at[self._baseline()].set(each["level"])
+
     def pack(self, each: Any, sites: dict[str, Any]) -> Any:
         """One neuron's sites -> (P,)."""
         w = jnp.concatenate([jnp.ravel(sites[name]) for name in self.names])
@@ -179,11 +208,51 @@ def linear_of_blocks(blocks: Sequence[Block], design: Design, family: AbstractFa
         "spread": np.asarray(cells["spread"], float),
     }
     each |= {key: design.each[key] for key in ("offset", "scored") if key in design.each}
-    own = [np.moveaxis(b.own.reshape(*b.own.shape[:2], -1), 1, 2) for b in ordered if b.own is not None]
-    if own:
-        each["own"] = np.concatenate(own, 1) - centre[:, len(shared) :, None]
+    own, places = _own_columns(ordered, size, cells["centre"])
+    if own is not None:
+        at = len(shared) if places is None else np.flatnonzero(places[0] >= len(shared))[0]
+        each["own"] = own - centre[:, at : at + own.shape[1], None]
+    if places is not None:
+        each["places"] = places
     shapes = tuple(tuple(b.mask.shape[1:]) for b in ordered)
     return Linear(DensePredictor(shared), each, np.asarray(design.scored, float), family, priors, names, shapes, response, dt, centred)
+
+
+def _own_columns(ordered: Sequence[Block], size: int, centres: dict[str, Any]) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Columns of each neuron alone (neuron, column, row), and where every weight's column is, where some are shared."""
+    starts = np.cumsum([0, *(int(np.prod(b.shared.shape[1:])) for b in ordered if b.own is None)])
+    shared = [(b, start) for b, start in zip([b for b in ordered if b.own is None], starts[:-1], strict=True)]
+    places, kept, end = [np.tile(np.arange(starts[-1]), (size, 1))], [], int(starts[-1])
+    for block in (b for b in ordered if b.own is not None):
+        found = next((at for at in (_among(block, b, start, centres) for b, start in shared) if at is not None), None)
+        if found is None:
+            kept.append(np.moveaxis(block.own.reshape(*block.own.shape[:2], -1), 1, 2))
+            width = kept[-1].shape[1]
+            found, end = np.tile(np.arange(end, end + width), (size, 1)), end + width
+        places.append(found)
+    alias = np.concatenate(places, 1)
+    plain = np.array_equal(alias, np.tile(np.arange(alias.shape[1]), (size, 1)))
+    return (np.concatenate(kept, 1) if kept else None), (None if plain else alias.astype(np.int32))
+
+
+def _among(block: Block, other: Block, start: int, centres: dict[str, Any]) -> np.ndarray | None:
+    """(neuron, column) places of own columns (neuron, row, B) among shared ones (row, S, B); None where one is missing."""
+    own, shared = block.own, other.shared
+    if own.ndim != 3 or shared.ndim != 3 or own.shape[2] != shared.shape[2]:
+        return None
+    head = min(4096, own.shape[1])
+    places = []
+    for n, columns in enumerate(own):
+        near = np.flatnonzero(_same(shared[:head], columns[:head, None]).all((0, 2)))
+        match = next((s for s in near if _same(shared[:, s], columns).all()), None)
+        if match is None or not np.allclose(centres[block.name][n], centres[other.name][n, match], rtol=1e-13, atol=0.0):
+            return None
+        places.append(start + match * own.shape[2] + np.arange(own.shape[2]))
+    return np.stack(places)
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.abs(a - b) <= 1e-12 * (1.0 + np.abs(a))
 
 
 def _flat(columns: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ def negative_log_likelihood(linear: Linear, each: Any, w: Any, hyper: Any) -> tu
 
     value, pull = jax.value_and_grad(cost)(eta)
     curvature = jax.jvp(jax.grad(cost), (eta,), (jnp.ones_like(eta),))[1]  # diagonal: rows do not meet in the likelihood
-    gradient = linear.predictor.pull(pull, each.get("own")) * each["mask"]
+    gradient = linear.gather(each, linear.predictor.pull(pull, each.get("own")))
     return value, gradient, jnp.maximum(curvature, 0.0)
 
 
@@ -136,7 +136,7 @@ def modes(linear: Linear, theta: Any, w: Any, kinks: bool, most: Any = 100) -> M
 
     def step(walk: _Walk) -> _Walk:
         value, gradient, rows, bend, slope = everyone(linear.each, theta, walk.w)
-        hessian = linear.predictor.gram(rows, linear.each.get("own")) * _outer(linear.each["mask"])
+        hessian = linear.gram(rows)
         hessian = hessian + jax.vmap(jnp.diag)(bend)
         d, fall = jax.vmap(direction)(gradient, hessian, slope, walk.w)
         new, t = jax.vmap(search)(linear.each, theta, walk.w, d, value, fall)
@@ -155,11 +155,8 @@ def modes(linear: Linear, theta: Any, w: Any, kinks: bool, most: Any = 100) -> M
     walk = _Walk(w, blank, blank, blank, jnp.zeros(n, int), jnp.zeros(n, bool), jnp.zeros(n, bool))
     walk = jax.lax.while_loop(going, step, walk)
     _, slope_nll, rows = jax.vmap(lambda e, t, w: negative_log_likelihood(linear, e, w, linear.constrain(e, t)[0]))(linear.each, theta, walk.w)
-    curvature = linear.predictor.gram(rows, linear.each.get("own")) * _outer(linear.each["mask"])
+    curvature = linear.gram(rows)
     widest = jax.vmap(lambda e, w: jnp.max(jnp.abs(linear.eta(e, w)) * linear.weight(e)))(linear.each, walk.w)
     converged = walk.done & jnp.isfinite(walk.decrement) & (widest < _ETA_LIMIT)
     return Mode(walk.w, walk.gradient, walk.decrement, walk.steps, converged, curvature, slope_nll)
 
-
-def _outer(mask: Any) -> Any:
-    return mask[:, :, None] * mask[:, None, :]

@@ -58,5 +58,7 @@ class DensePredictor(AbstractPredictor):
                 part = jnp.concatenate([part, jax.lax.dynamic_slice_in_dim(own, start, length, 1)])
             return (part * jax.lax.dynamic_slice_in_dim(m, start, length)) @ part.T
 
-        total = jax.lax.fori_loop(0, whole, lambda i, acc: acc + piece(i * _CHUNK, _CHUNK), jnp.zeros((size, size), self.columns.dtype))
+        total = jnp.zeros((size, size), self.columns.dtype)
+        if whole:  # a body is traced even where it never runs, and a slice longer than the recording does not trace
+            total = jax.lax.fori_loop(0, whole, lambda i, acc: acc + piece(i * _CHUNK, _CHUNK), total)
         return total + piece(whole * _CHUNK, rows - whole * _CHUNK) if rows % _CHUNK else total

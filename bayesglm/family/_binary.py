@@ -12,7 +12,7 @@ from jax.scipy.special import log_ndtr
 from numpyro.distributions import Distribution
 from scipy.special import ndtri
 
-from bayesglm.family._base import AbstractFamily, Hyper, chosen_link
+from bayesglm.family._base import AbstractFamily, Hyper, chosen_link, finite_response
 from bayesglm.family._distributions import BernoulliLog
 
 
@@ -39,6 +39,7 @@ class Bernoulli(AbstractFamily):
         chosen_link("Bernoulli", self.link, ("logit", "probit", "cloglog"))
 
     def check(self, column: str, response: np.ndarray) -> None:
+        finite_response(column, response, "family.Bernoulli")
         seen = np.unique(response[np.isfinite(response)] if response.dtype.kind == "f" else response)
         if np.isin(seen, (0, 1)).all():
             return

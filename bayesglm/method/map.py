@@ -9,11 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayesglm.engine.laplace import approximate
+from bayesglm.engine.columns import solve
+from bayesglm.engine.laplace import approximate, kinked, kinks, start
 from bayesglm.engine.linear import Linear
-from bayesglm.engine.newton import Mode, modes
+from bayesglm.engine.newton import modes
 from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, as_numpy, whole
 from bayesglm.method._generic_map import generic_mode
+
+_TOLERANCE = 1e-11  # nats
+_ETA_LIMIT = 60.0  # |eta| beyond which a problem is called separable
 
 
 class MAP(AbstractMethod):
@@ -41,20 +45,16 @@ class MAP(AbstractMethod):
             return generic_mode(arrays(problem.make_story()), 10 * self.max_steps)
         linear = arrays(problem.linear)
         refuse_learned_kinks(linear)
-        theta, start, notes = _learned(linear)
-        found = modes(linear, theta, start, has_kinks(linear), jnp.asarray(self.max_steps))
-        monitor(1, 1, None, f"{int(found.steps.max())} Newton steps")
-        return _draws(linear, theta, found, notes)
-
-
-def has_kinks(linear: Linear) -> bool:
-    """Whether any prior has a kink at zero (L1, elastic net)."""
-    return any(kinked(prior) for prior in linear.priors)
-
-
-def kinked(prior: Any) -> bool:
-    """Whether this prior's log density has a kink at zero."""
-    return type(prior).__name__ in ("Laplace", "ElasticNet")
+        theta, w, reference, notes = _learned(linear)
+        if kinks(linear):
+            found = modes(linear, theta, w, True, jnp.asarray(self.max_steps))
+            converged = found.converged
+        else:
+            found = solve(linear, theta, w, reference, jnp.asarray(_TOLERANCE), jnp.asarray(2 * self.max_steps))
+            converged = found.done
+        found = found._replace(w=jnp.where(jnp.isfinite(found.w), found.w, 0.0))
+        monitor(1, 1, None, f"{int(found.steps.max())} steps")
+        return _draws(linear, theta, found, converged & ~separable(linear, found.w), notes)
 
 
 def refuse_learned_kinks(linear: Linear) -> None:
@@ -67,25 +67,30 @@ def refuse_learned_kinks(linear: Linear) -> None:
             )
 
 
-def _learned(linear: Linear) -> tuple[Any, Any, tuple[str, ...]]:
-    """Learned parameters at their marginal modes, a start for the weights, and what to say about it."""
-    nothing = jnp.zeros((linear.size, 0)), jnp.zeros((linear.size, linear.dim)), ()
+def _learned(linear: Linear) -> tuple[Any, Any, Any, tuple[str, ...]]:
+    """Learned parameters at their marginal modes, a start and a reference curvature, and what to say about it."""
     if linear.free() == 0:
-        return nothing
+        return *start(linear), ()
     found = approximate(linear)
     scales = [f"{name}_scale" for prior, name in zip(linear.priors, linear.names, strict=True) if prior.hyper(name)]
     note = f"weights are at their mode given {', '.join(scales)} at the maximum of the marginal (Laplace) posterior" if scales else ""
-    return found.theta, found.mode.w, (note,) if note else ()
+    return found.theta, found.mode.w, found.mode.curvature, (note,) if note else ()
 
 
-def _draws(linear: Linear, theta: Any, found: Mode, notes: tuple[str, ...]) -> Draws:
+def separable(linear: Linear, w: Any) -> Any:
+    """(neuron,) bool: the predictor has run away, so that the data alone have no optimum."""
+    widest = jax.vmap(lambda each, w: jnp.max(jnp.abs(linear.eta(each, w)) * linear.weight(each), initial=0.0))(linear.each, w)
+    return widest > _ETA_LIMIT
+
+
+def _draws(linear: Linear, theta: Any, found: Any, converged: Any, notes: tuple[str, ...]) -> Draws:
     hyper = jax.vmap(lambda each, t: linear.constrain(each, t)[0])(linear.each, theta)
     sites = jax.vmap(linear.unpack)(linear.each, found.w) | hyper
     energy = jax.vmap(lambda e, w, t: -linear.log_likelihood(e, w, linear.constrain(e, t)[0]) - linear.log_prior(e, w, linear.constrain(e, t)[0]))(
         linear.each, found.w, theta
     )
     per_neuron = {
-        "converged": found.converged,
+        "converged": converged,
         "gradient": found.gradient,
         "decrement": found.decrement,
         "n_steps": found.steps,

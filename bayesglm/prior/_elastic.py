@@ -32,14 +32,35 @@ class ElasticNetDensity(dist.Distribution):
     def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
         one, two = jax.random.split(key)
         shape = (*sample_shape, *self.batch_shape)
-        size = jax.random.truncated_normal(one, self.a / jnp.sqrt(self.b), jnp.inf, shape)
-        return jax.random.rademacher(two, shape) * (size - self.a / jnp.sqrt(self.b)) / jnp.sqrt(self.b)
+        ratio = self.a / jnp.sqrt(self.b)
+        size = _beyond(ratio, jnp.log(jax.random.uniform(one, shape, self.a.dtype, minval=jnp.finfo(self.a.dtype).tiny)))
+        return jax.random.rademacher(two, shape) * size / jnp.sqrt(self.b)
 
     @property
     def variance(self) -> jax.Array:
-        ratio = self.a / jnp.sqrt(self.b)  # of a normal around -ratio, truncated to positive values, scaled back
-        mills = jnp.exp(norm.logpdf(ratio) - norm.logcdf(-ratio))
-        return (1.0 + ratio**2 - ratio * mills) / self.b
+        return _second_moment(self.a / jnp.sqrt(self.b)) / self.b
+
+
+def _beyond(ratio: Any, log_tail: Any) -> Any:
+    """How far beyond ``ratio`` a standard normal lies when log P(X > x | X > ratio) is ``log_tail``; by Newton."""
+    # the exponential law is exact far out and too far near zero, from where Newton on a concave log tail never overshoots
+    size = -2.0 * log_tail / (ratio + jnp.sqrt(ratio**2 - 2.0 * log_tail))
+    for _ in range(8):
+        x = ratio + size
+        missing = norm.logcdf(-x) - norm.logcdf(-ratio) - log_tail
+        size = jnp.maximum(size + missing * jnp.exp(norm.logcdf(-x) - norm.logpdf(x)), 0.0)
+    return size
+
+
+def _second_moment(ratio: Any) -> Any:
+    """E[u^2] under exp(-ratio u - u^2/2), u > 0; beyond 4 by Laplace's continued fraction, where the closed form cancels."""
+    near = jnp.minimum(ratio, 4.0)
+    closed = 1.0 + near**2 - near * jnp.exp(norm.logpdf(near) - norm.logcdf(-near))
+    far = jnp.maximum(ratio, 4.0)
+    rest = jnp.zeros_like(far)
+    for k in range(40, 1, -1):
+        rest = k / (far + rest)
+    return jnp.where(ratio < 4.0, closed, rest / (far + rest))
 
 
 class ElasticNet(AbstractPrior):

@@ -36,11 +36,11 @@ class AbstractLagged(AbstractTerm):
         """Name of the basis dim of this term's weights."""
         return f"{self.name}_basis"
 
-    def lag_fields(self, response: Response, first: int, use: Literal["spikes", "signal"]) -> dict[str, Any]:
-        """The frozen fields that every lagged term has."""
+    def lag_fields(self, response: Response, first: int, use: Literal["spikes", "signal"], lead: int = 0) -> dict[str, Any]:
+        """The frozen fields that every lagged term has; a lead (in bins) moves the filter, not its kernels."""
         basis = self.basis.resolve_lags(response.dt, first)
         kernels = lag_kernels(basis, response.dt, first, use)[1]
-        return {"basis": basis, "kernels": kernels, "first": first, "dt": response.dt}
+        return {"basis": basis, "kernels": kernels, "first": first - lead, "dt": response.dt}
 
     def early(self, epochs: np.ndarray) -> dict[str, np.ndarray]:
         """Rows dropped because the filter reaches out of their epoch."""
@@ -107,7 +107,7 @@ class Stimulus(AbstractLagged):
             return self
         values, dims, own = covariate(data, self.column, response, "Stimulus")
         features = values.shape[2 if own else 1 :]
-        lagged = self.lag_fields(response, -round(self.lead / response.dt), "signal")
+        lagged = self.lag_fields(response, 0, "signal", lead=round(self.lead / response.dt))
         sd = positive_sd(values, (0, 1) if own else 0, self.column)
         prior = self.prior or Gaussian(dist.HalfNormal(1.0)).relative_to(1.0 / sd[..., None])
         labels = {dim: feature_labels(data, dim) for dim in dims} | {self.basis_dim: lagged["basis"].labels}
@@ -167,7 +167,7 @@ class History(AbstractLagged):
         if resolved(self):
             return self
         lagged = self.lag_fields(response, 1, "spikes" if response.spiking else "signal")
-        mean = column_mean(np.asarray(response.values(data), float), 0)
+        mean = observed_mean(response.values(data), response.observed(data))
         centre = mean[:, None] * lagged["kernels"].sum(0)
         prior = self.prior or Gaussian(dist.HalfNormal(1.0))
         return settled(self, prior=prior, shape=(lagged["kernels"].shape[1],), centre=centre, **lagged)
@@ -228,7 +228,8 @@ class Coupling(AbstractLagged):
         sources = tuple(neurons(data).tolist()) if self.sources is None else self.sources
         positions(data, sources)
         lagged = self.lag_fields(response, 1, "spikes")
-        centre = _source_counts(data, sources).mean(0)[:, None] * lagged["kernels"].sum(0)
+        mean = observed_mean(_source_counts(data, sources), _sources_observed(data, sources))
+        centre = mean[:, None] * lagged["kernels"].sum(0)
         mask = _checked_mask(self.mask, response, sources)
         shape = (len(sources), lagged["kernels"].shape[1])
         prior = self.prior or Gaussian(dist.HalfNormal(0.5))
@@ -238,8 +239,8 @@ class Coupling(AbstractLagged):
         epochs = epoch_ids(data)
         counts = _source_counts(data, self.sources)
         invalid = self.early(epochs)
-        if "observed" in data:
-            seen = data["observed"].transpose(..., "neuron").values[:, positions(data, self.sources)]
+        seen = _sources_observed(data, self.sources)
+        if seen is not None:
             lost = self.reading(~seen, epochs).astype(float) @ self.mask.T.astype(float)
             invalid["a source is unobserved"] = (lost > 0.5).T
         return Columns(self.filtered(counts, epochs), None, invalid)
@@ -257,6 +258,19 @@ class Coupling(AbstractLagged):
 
 def _source_counts(data: xr.Dataset, sources: tuple) -> np.ndarray:
     return data["spikes"].transpose(..., "neuron").values[:, positions(data, sources)]
+
+
+def _sources_observed(data: xr.Dataset, sources: tuple) -> np.ndarray | None:
+    """(row, source) bool where a mask was given."""
+    return data["observed"].transpose(..., "neuron").values[:, positions(data, sources)] if "observed" in data else None
+
+
+def observed_mean(values: np.ndarray, observed: np.ndarray | None) -> np.ndarray:
+    """Mean of each column over the rows in which it was observed (zero where it never was)."""
+    lost = unseen(observed, values)
+    if lost is None:
+        return values.mean(0)
+    return np.where(lost, 0.0, values).sum(0) / np.maximum((~lost).sum(0), 1)
 
 
 def _checked_mask(mask: np.ndarray | None, response: Response, sources: tuple) -> np.ndarray:

@@ -52,7 +52,7 @@ class Tuning(AbstractTerm):
     observed_range: np.ndarray | None = eqx.field(default=None, kw_only=True)  # (column, 2): where a curve is drawn
 
     def __post_init__(self) -> None:
-        self.name = self.name or "_".join(self.column)
+        self.name = self.name or "_".join(_columns(self.column))  # converters run later
 
     def points(self, data: xr.Dataset) -> np.ndarray:
         """The values at which the basis is evaluated: (row,) or (row, 2)."""

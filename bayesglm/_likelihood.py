@@ -1,0 +1,271 @@
+"""Response distributions of all draws, streamed over rows: what predict, score and the comparison share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions
+import xarray as xr
+
+from bayesglm._data import bin_width
+from bayesglm._double import double
+from bayesglm._glm import GLM
+from bayesglm._model import AbstractModel, Design, padded_size
+from bayesglm._training import training_data
+from bayesglm.engine.target import latent_sites, traced
+
+if TYPE_CHECKING:
+    from bayesglm._fit import Fit
+
+What = Literal["log_prob", "mean", "rate", "response"]
+_NUMBERS = 1 << 22  # draws x neurons x rows held at once: 32 MB, and a few temporaries of that size
+_LEAST_ROWS = 16
+
+
+class Source(NamedTuple):
+    """Draws of a resolved model, shaped for its story, on the design of one recording."""
+
+    model: AbstractModel
+    design: Design
+    values: dict[str, np.ndarray]  # (chain x draw, *the site's shape in the story)
+    scored: np.ndarray  # (row, neuron) bool
+    dt: float
+    chains: int
+
+    @property
+    def draws(self) -> int:
+        """Draws of all chains together."""
+        return next(iter(self.values.values())).shape[0]
+
+
+def source(fit: Fit, data: xr.Dataset | None = None, draws: np.ndarray | None = None, *, common: bool = True) -> Source:
+    """What the streams below read.
+
+    Parameters
+    ----------
+    fit : Fit
+    data : xarray.Dataset, optional
+        A recording; None: the training recording.
+    draws : (draw,) int, optional
+        Positions of the draws to keep of each chain; None: all.
+    common : bool
+        On the training recording, score only the rows that ``fit_all`` scored.
+    """
+    where = training_data(fit) if data is None else data
+    if not isinstance(where, xr.Dataset) or "rows" not in where.attrs:
+        raise ValueError(f"data= wants a recording made by bg.recording(...) or bg.bin_spikes(...), got {type(where).__name__}.")
+    design = fit.model.design(where).bare()
+    posterior = fit.posterior if draws is None else fit.posterior.isel(draw=draws)
+    values, size = _glm_values(fit.model, posterior) if _is_glm(fit.model) else _story_values(fit.model, design, posterior)
+    scored = np.broadcast_to(np.asarray(design.weight()) > 0, (design.rows, size)).copy()
+    if common and fit.scored is not None and (data is None or data is fit.data):
+        scored &= (fit.scored > 0)[:, None]
+    return Source(fit.model, design, values, scored, bin_width(where), posterior.sizes["chain"])
+
+
+def log_likelihood_chunks(fit: Fit | Source, data: xr.Dataset | None = None) -> Iterator[tuple[slice, np.ndarray]]:
+    """log p(y | draw), constants such as y! included, by chunks of rows: (rows, (draw, row, neuron) float64).
+
+    Entries of rows that are not scored are 0. Never are draws x rows held for a whole recording, unless the rows of
+    the model's design cannot be cut.
+
+    Raises
+    ------
+    ValueError
+        Where the recording lacks the response.
+    """
+    made = fit if isinstance(fit, Source) else source(fit, data)
+    response_of(made)
+    for rows, values in response_chunks(made, "log_prob"):
+        yield rows, np.where(made.scored[rows], values, 0.0)
+
+
+def response_chunks(made: Source, what: What, key: Any = 0) -> Iterator[tuple[slice, np.ndarray]]:
+    """Mean, rate, a draw of the response or its log probability, for every posterior draw: (rows, (draw, row, neuron)).
+
+    Chunks have one shape (the last repeats its last row), so that a program is compiled once.
+    """
+    rows, neurons = made.scored.shape
+    length = _chunk_rows(rows, neurons * made.draws) if _can_cut(made.design) else rows
+    key = jax.random.key(key) if isinstance(key, (int, np.integer)) else key
+    for start in range(0, rows, length):
+        part = made.design.at(np.minimum(np.arange(start, start + length), rows - 1)) if _can_cut(made.design) else made.design
+        with double():
+            values = np.asarray(_read(made, part, what, jax.random.fold_in(key, start)))
+        stop = min(start + length, rows)
+        yield slice(start, stop), np.moveaxis(values, 2, 1)[:, : stop - start]
+
+
+def log_mean_chunks(made: Source) -> Iterator[tuple[slice, np.ndarray]]:
+    """log of the mean over draws of p(y | draw): (rows, (row, neuron)); 0 where not scored."""
+    for rows, values in log_likelihood_chunks(made):
+        with double():
+            yield rows, np.asarray(_log_mean(values))
+
+
+def gathered(made: Source, chunks: Iterator[tuple[slice, np.ndarray]]) -> np.ndarray:
+    """(row, neuron) chunks put together."""
+    out = np.empty(made.scored.shape)
+    for rows, values in chunks:
+        out[rows] = values
+    return out
+
+
+def response_of(made: Source) -> np.ndarray:
+    """The observed responses (row, neuron), in their own type."""
+    each = made.design.each
+    if isinstance(each, dict) and "response" in each:
+        return np.asarray(each["response"]).T
+    site = _site(made)
+    if not site["is_observed"]:
+        raise ValueError(f"The recording lacks the response {site['name']!r}: a likelihood is of responses. bg.predict needs none.")
+    return np.asarray(site["value"]).reshape(made.scored.shape)
+
+
+def is_mass(made: Source) -> bool:
+    """Whether the response is discrete: its likelihood is then a probability, else a density."""
+    family = getattr(made.model, "family", None)
+    if family is not None:
+        return bool(family.discrete)
+    return bool(_site(made)["fn"].support.is_discrete)
+
+
+def _site(made: Source) -> dict[str, Any]:
+    """The site of the responses at the first draw."""
+    with double():
+        return _observed(traced(made.model, made.design, {name: value[0] for name, value in made.values.items()}), made.model)
+
+
+@jax.jit
+def _log_mean(values: Any) -> Any:
+    return jax.nn.logsumexp(values, axis=0) - jnp.log(values.shape[0])
+
+
+def _is_glm(model: AbstractModel) -> bool:
+    return isinstance(model, GLM) and model.family.n_predictors == 1
+
+
+def _can_cut(design: Design) -> bool:
+    return isinstance(design.each, dict) and "cells" in design.each
+
+
+def _chunk_rows(rows: int, columns: int) -> int:
+    """A power of two of rows, so that draws x neurons x rows stay within the budget; all of them where they fit."""
+    fitting = 1 << max(_LEAST_ROWS, _NUMBERS // columns).bit_length() - 1
+    return min(fitting, padded_size(rows))
+
+
+def _glm_values(model: GLM, posterior: xr.Dataset) -> tuple[dict[str, np.ndarray], int]:
+    """Weights (draw, neuron, *shape) of every term, learned parameters (draw, neuron) of the family; how many neurons."""
+    names = [term.name for term in model.terms if term.name in posterior] + list(model.family.hyper(model.response))
+    return {name: _stacked(posterior[name], ["neuron"]) for name in names}, model.target.size
+
+
+def _story_values(model: AbstractModel, design: Design, posterior: xr.Dataset) -> tuple[dict[str, np.ndarray], int]:
+    """Latent values in the shapes that the story samples (plates by their place, dims of size one put back); how many neurons."""
+    values = {}
+    with double():
+        trace = traced(model, design)
+    for name, site in latent_sites(trace).items():
+        if name == model.observed_site():
+            continue
+        plates = [frame.name for frame in sorted(site["cond_indep_stack"], key=lambda frame: frame.dim)]
+        values[name] = _stacked(posterior[name], plates).reshape(-1, *np.shape(site["value"]))
+    return values, int(np.prod(_observed(trace, model)["fn"].batch_shape[1:]))
+
+
+def _stacked(array: xr.DataArray, plates: list[str]) -> np.ndarray:
+    """(chain x draw, *plates, ...); a plate without a dim (one unnamed neuron, a shared number) has size one."""
+    found = [plate for plate in plates if plate in array.dims]
+    values = array.transpose("chain", "draw", *found, ...).values
+    sizes = [array.sizes.get(plate, 1) for plate in plates]
+    return values.reshape(values.shape[0] * values.shape[1], *sizes, *values.shape[2 + len(found) :])
+
+
+def _read(made: Source, part: Design, what: What, key: Any) -> Any:
+    """(draw, neuron, row) of one chunk."""
+    if not _is_glm(made.model):
+        step = max(1, _NUMBERS // max(1, made.scored.size)) if not _can_cut(part) else made.draws
+        return jnp.swapaxes(_story_read(what, made.model, part, made.values, jnp.asarray(made.dt), key, min(step, made.draws)), 1, 2)
+    columns, weights = _columns(made.model, part, made.values)
+    sites = {site: made.values[site][:, :, None] for site in made.model.family.hyper(made.model.response)}
+    offset, y = part.each.get("offset"), part.each.get("response")
+    return _glm_read(what, made.model.family, columns, weights, offset, sites, y, jnp.asarray(made.model.target.dt), key)
+
+
+def _columns(model: GLM, part: Design, values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Shared columns (row, P) and each neuron's own (neuron, row, P), with their weights (draw, neuron, P)."""
+    columns: dict[str, list[np.ndarray]] = {"shared": [], "own": []}
+    weights: dict[str, list[np.ndarray]] = {"shared": [], "own": []}
+    for block in model.blocks(part):
+        kind, lead = ("own", 2) if block.shared is None else ("shared", 1)
+        found = np.asarray(block.own if block.shared is None else block.shared, float)
+        w = values[block.name] * block.mask
+        columns[kind].append(found.reshape(*found.shape[:lead], -1))
+        weights[kind].append(w.reshape(*w.shape[:2], -1))
+    joined = [{kind: np.concatenate(parts, -1) for kind, parts in side.items() if parts} for side in (columns, weights)]
+    return joined[0], joined[1]
+
+
+@eqx.filter_jit
+def _glm_read(what: What, family: Any, columns: Any, weights: Any, offset: Any, sites: Any, y: Any, dt: Any, key: Any) -> Any:
+    eta = jnp.zeros(())
+    if "shared" in columns:
+        eta = eta + jnp.einsum("snp,tp->snt", weights["shared"], columns["shared"])
+    if "own" in columns:
+        eta = eta + jnp.einsum("snp,ntp->snt", weights["own"], columns["own"])
+    eta = eta if offset is None else eta + offset
+    law = family(eta, sites, dt)
+    return jnp.broadcast_to(_figure(what, law, y, key, lambda: family.rate(eta, sites, dt)), eta.shape)
+
+
+@eqx.filter_jit
+def _story_read(what: What, model: Any, part: Design, values: Any, dt: Any, key: Any, batch: int) -> Any:
+    def one(value_and_key: Any) -> Any:
+        value, own_key = value_and_key
+        story = numpyro.handlers.substitute(numpyro.handlers.seed(model, own_key), value)
+        site = _observed(numpyro.handlers.trace(story).get_trace(part), model)
+        law = _unmasked(site["fn"])
+        found = _figure(what, law, site["value"], own_key, lambda: _rate(law, dt))
+        return found.reshape(found.shape[0], -1)
+
+    keys = jax.random.split(key, jax.tree.leaves(values)[0].shape[0])
+    return jax.lax.map(one, (values, keys), batch_size=batch)
+
+
+def _figure(what: What, law: Any, y: Any, key: Any, rate: Callable[[], Any]) -> Any:
+    if what == "log_prob":
+        return law.log_prob(y)
+    if what == "response":
+        return law.sample(key)
+    return law.mean if what == "mean" else rate()
+
+
+def _rate(law: Any, dt: Any) -> Any:
+    """Expected events a second of a story's distribution; its mean where it is no count."""
+    if law.support is numpyro.distributions.constraints.boolean:
+        return -jnp.log1p(-law.mean) / dt
+    return law.mean / dt if law.support.is_discrete else law.mean
+
+
+def _unmasked(law: Any) -> Any:
+    while isinstance(law, numpyro.distributions.MaskedDistribution):
+        law = law.base_dist
+    return law
+
+
+def _observed(trace: dict[str, Any], model: AbstractModel) -> dict[str, Any]:
+    """The site of the responses."""
+    name = model.observed_site()
+    if name is not None:
+        return trace[name]
+    seen = [site for site in trace.values() if site["type"] == "sample" and site["is_observed"]]
+    if len(seen) != 1:
+        raise ValueError(f"The story observes {[site['name'] for site in seen]}; one observed site is wanted (or observed_site() that names it).")
+    return seen[0]

@@ -1,0 +1,135 @@
+"""Functional coupling between cells: small filters, or a map of net effects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from bayesglm import _filters as verbs
+from bayesglm._plot._style import COLOURS, FAINT, INK, WIDE, Bands, bands, draw_band, heading, lag_axis, look, new_figure, zero_line
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+    from bayesglm._fit import Fit
+
+_SMALL = 8  # receivers and sources up to which every filter is drawn
+
+
+def coupling(fit: Fit, term: str = "coupling", *, figure: Figure | SubFigure | None = None) -> Any:
+    """Draw functional coupling: receivers down, sources across.
+
+    Up to eight cells every filter is drawn with its 50 % and 90 % bands, in orange where the 90 % interval of its net
+    effect (the sum over lags) leaves zero out. More cells make a map of the median net effects, with a dot on those.
+
+    Parameters
+    ----------
+    fit : Fit
+        Of a point estimate (MAP) there are neither bands nor marks, and the title says so.
+    term : str
+        Name of the coupling term.
+    figure : matplotlib Figure or SubFigure, optional
+        To draw into.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        In log-gain per source spike; couplings that do not exist (a cell's own, ``mask=``) are left blank.
+
+    Raises
+    ------
+    ValueError
+        Where the term has no sources.
+
+    Notes
+    -----
+    Functional coupling is a statistical dependence given the rest of the model; it is no synapse.
+    """
+    draws = verbs.filters(fit, term)
+    if "source" not in draws.dims:
+        raise ValueError(f"plot.coupling wants a Coupling term; {term!r} has dims {draws.dims}: bg.plot.filters(fit, {term!r}) draws it.")
+    if "neuron" not in draws.dims:
+        draws = draws.expand_dims(neuron=[fit.model.response])
+    net = bands(draws.sum("lag", skipna=False, keep_attrs=True))
+    with look():
+        if max(draws.sizes["neuron"], draws.sizes["source"]) <= _SMALL:
+            return _matrix(fit, draws, net, figure)
+        return _map(fit, net, draws.attrs["units"], figure)
+
+
+def excludes_zero(net: Bands) -> xr.DataArray:
+    """(neuron, source) bool: whether the 90 % interval leaves zero out; nowhere for a point estimate."""
+    if net.wide is None:
+        return xr.zeros_like(net.line, dtype=bool)
+    return (net.wide.sel(bound="lower", drop=True) > 0) | (net.wide.sel(bound="upper", drop=True) < 0)
+
+
+def _matrix(fit: Fit, draws: xr.DataArray, net: Bands, figure: Any) -> Any:
+    found, marked = bands(draws), excludes_zero(net)
+    x, label = lag_axis(draws["lag"].values, fit)
+    receivers, sources = draws["neuron"].values, draws["source"].values
+    made = new_figure(figure, max(1.5 * len(sources) + 1.4, 5.0), max(1.25 * len(receivers) + 1.2, 3.2))
+    axes = made.subplots(len(receivers), len(sources), squeeze=False, sharex=True, sharey=True)
+    for row, receiver in zip(axes, receivers, strict=True):
+        for ax, source in zip(row, sources, strict=True):
+            where = {"neuron": receiver, "source": source}
+            _cell(ax, x, found.at(**where), bool(marked.sel(where)))
+        row[0].set_ylabel(str(receiver))
+    for ax, source in zip(axes[0], sources, strict=True):
+        ax.set_title(f"from {source}")
+    axes[0, 0].margins(x=0)
+    made.supxlabel(label, fontsize=9)
+    made.supylabel(f"receiver; {draws.attrs['units']}", fontsize=9)
+    colour = f"; orange: {WIDE:.0%} interval of the net effect leaves zero out" if not fit.point else ""
+    _legend(made, fit)
+    heading(made, fit, f"functional coupling{colour}")
+    return made
+
+
+def _cell(ax: Axes, x: np.ndarray, found: Bands, marked: bool) -> None:
+    if np.isnan(found.line.values).all():
+        ax.set_facecolor("#F4F4F4")
+        ax.text(0.5, 0.5, "none", transform=ax.transAxes, ha="center", va="center", color=FAINT)
+        return
+    draw_band(ax, x, found, COLOURS[1 if marked else 0])
+    zero_line(ax)
+
+
+def _legend(made: Any, fit: Fit) -> None:
+    """What the shades mean, once for all panels and in grey, for they have two colours."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    if fit.point:
+        return
+    handles = [Line2D([], [], color=INK), Patch(color=INK, alpha=0.5, linewidth=0), Patch(color=INK, alpha=0.22, linewidth=0)]
+    made.legend(handles, ["median", "50% band", "90% band"], loc="outside lower right", ncols=3)
+
+
+def _map(fit: Fit, net: Bands, units: str, figure: Any) -> Any:
+    made = new_figure(figure, 6.4, 5.2)
+    ax = made.add_subplot()
+    values = net.line.transpose("neuron", "source").values
+    limit = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
+    ax.set_facecolor("#DDDDDD")
+    image = ax.imshow(values, cmap="PuOr_r", vmin=-limit, vmax=limit, interpolation="nearest", aspect="equal")
+    rows, columns = np.nonzero(excludes_zero(net).transpose("neuron", "source").values)
+    size = 110.0 / max(values.shape)
+    ax.scatter(columns, rows, s=size**1.5, color=INK, linewidths=0, label=f"{WIDE:.0%} interval leaves zero out")
+    for axis, name in ((ax.xaxis, "source"), (ax.yaxis, "neuron")):
+        _label(axis, net.line[name].values)
+    ax.set_xlabel("source")
+    ax.set_ylabel("receiver")
+    made.colorbar(image, ax=ax, label=f"net effect, sum over lags ({units})", shrink=0.85)
+    marks = "" if fit.point else f"; dot: {WIDE:.0%} interval leaves zero out ({rows.size} of {int(np.isfinite(values).sum())})"
+    heading(made, fit, f"functional coupling, net effect{marks}")
+    return made
+
+
+def _label(axis: Any, labels: np.ndarray) -> None:
+    """About ten of the labels."""
+    step = max(1, -(-len(labels) // 12))
+    axis.set_ticks(np.arange(0, len(labels), step), [str(label) for label in labels[::step]])
