@@ -6,8 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bayesglm import basis, family, method, prior
     from bayesglm import _plot as plot
+    from bayesglm import basis, family, method, prior
     from bayesglm._data import angle, bin_spikes, concat, folds, from_pynapple, from_trials, recording, signal, split
     from bayesglm._filters import filters, interval
     from bayesglm._fit import Fit, fit, fit_all

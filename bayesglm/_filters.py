@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 
 from bayesglm._convergence import existing
-from bayesglm._data import is_time
 from bayesglm._glm import GLM
+from bayesglm._training import on_time_rows
 from bayesglm.terms import Coupling, History, Stimulus
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def filters(fit: Fit, term: str) -> xr.DataArray:
     """
     kernels = kernels_of(fit, term)
     drawn = xr.dot(existing(fit.model, term, fit.posterior[term]), kernels, dim=f"{term}_basis").transpose(..., "lag")
-    drawn["lag"].attrs |= {"units": "s" if is_time(fit.data) else "trials", "long_name": "lag, back in time"}
+    drawn["lag"].attrs |= {"units": "s" if on_time_rows(fit) else "trials", "long_name": "lag, back in time"}
     attrs = {"units": filter_unit(fit.model, term), "long_name": f"{term} filter", "along": "lag"}
     return drawn.rename(term).assign_attrs(attrs, posterior=fit.posterior.attrs.get("posterior", "draws"))
 

@@ -50,7 +50,7 @@ class Fit:
     """
 
     model: AbstractModel
-    data: xr.Dataset
+    data: xr.Dataset | None
     idata: xr.DataTree
     method: AbstractMethod
     stats: Mapping[str, Any]

@@ -11,10 +11,10 @@ import numpy as np
 import xarray as xr
 
 from bayesglm._convergence import existing, net_effects
-from bayesglm._data import is_time
 from bayesglm._filters import NO_POSTERIOR, checked_prob, eta_unit, filter_unit, kernels_of
 from bayesglm._glm import GLM
 from bayesglm._show import conditions
+from bayesglm._training import on_time_rows
 from bayesglm.engine.diagnostics import ess, rhat
 from bayesglm.terms import Coupling, Linear
 
@@ -151,7 +151,7 @@ def _quantities(fit: Fit, weights: bool) -> Iterator[_Quantity]:
         if site in effects:
             units = filter_unit(fit.model, site)
             yield _Quantity(site, "net effect", f"{units}, summed over lags", existing(fit.model, site, effects[site]), True)
-            yield _Quantity(site, "peak", f"{units}, at a lag in {'s' if is_time(fit.data) else 'trials'}", _peak(fit, site, draws), True)
+            yield _Quantity(site, "peak", f"{units}, at a lag in {'s' if on_time_rows(fit) else 'trials'}", _peak(fit, site, draws), True)
         elif site in learned:
             yield _Quantity(site, site, "", draws, False)
         elif f"{site}_basis" not in draws.dims:

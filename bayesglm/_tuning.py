@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from bayesglm._data import bin_width, is_time, require_column
+from bayesglm._data import require_column
 from bayesglm._double import in_double
 from bayesglm._filters import LOG_LINKS, eta_unit
 from bayesglm._glm import GLM
@@ -114,7 +114,7 @@ def _readable(fit: Fit, term: str) -> Tuning | Linear:
 
 def _default_axes(fit: Fit, part: Tuning | Linear) -> tuple[np.ndarray, ...]:
     if isinstance(part, Linear):
-        values = require_column(fit.data, part.column).values
+        values = require_column(training_data(fit), part.column).values
         return (np.linspace(float(np.nanmin(values)), float(np.nanmax(values)), _GRID[0]),)
     bases = [part.basis] if len(part.column) == 1 else [getattr(part.basis, side, None) for side in ("left", "right")]
     spans, count = np.asarray(part.observed_range), _GRID[len(bases) - 1]
@@ -147,7 +147,7 @@ class _Parts(NamedTuple):
 
 
 def _parts(fit: Fit) -> _Parts:
-    model, design = _glm(fit), fit.model.design(fit.data)
+    model, design = _glm(fit), fit.model.design(training_data(fit))
     common = np.ones((1, 1)) if fit.scored is None else fit.scored[:, None]
     scored = np.broadcast_to(np.asarray(design.weight()) * common > 0, (design.rows, design.size))
     blocks = {block.name: block for block in model.blocks(design)}
@@ -235,11 +235,11 @@ def _grouped(eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _spiking(fit: Fit) -> bool:
     """Whether the response is spikes, so that it has a rate; a choice, or any event on trial rows, has a probability."""
     family = _glm(fit).family
-    return family.counts or (family.discrete and fit.model.has_neurons and is_time(fit.data))
+    return family.counts or (family.discrete and fit.model.has_neurons and on_time_rows(fit))
 
 
 def _response(fit: Fit, eta: np.ndarray, hyper: dict[str, np.ndarray]) -> np.ndarray:
-    family, dt = _glm(fit).family, bin_width(fit.data)
+    family, dt = _glm(fit).family, _glm(fit).target.dt
     return np.asarray(family.rate(eta, hyper, dt) if _spiking(fit) else family(eta, hyper, dt).mean)
 
 
@@ -247,9 +247,9 @@ def _rate_unit(fit: Fit) -> str:
     model = _glm(fit)
     if _spiking(fit):
         what = "spikes" if model.has_neurons else model.response
-        return f"{what}/s" if is_time(fit.data) else f"{what} per trial"
+        return f"{what}/s" if on_time_rows(fit) else f"{what} per trial"
     return "probability" if model.family.discrete else f"units of {model.response}"
 
 
 def _column_attrs(fit: Fit, column: str) -> dict[str, Any]:
-    return {key: value for key, value in fit.data[column].attrs.items() if key in ("units", "long_name", "period")}
+    return {key: value for key, value in training_data(fit)[column].attrs.items() if key in ("units", "long_name", "period")}

@@ -133,7 +133,12 @@ MODELS: dict[str, list[Callable[[], bg.AbstractModel]]] = {
     ]
 }
 
-METHODS: dict[str, list[Callable[[], method.AbstractMethod]]] = {"MAP": [method.MAP], "NUTS": [method.NUTS]}
+METHODS: dict[str, list[Callable[[], method.AbstractMethod]]] = {
+    "HMC": [method.HMC],
+    "Laplace": [method.Laplace],
+    "MAP": [method.MAP],
+    "NUTS": [method.NUTS],
+}
 
 KINDS: dict[str, tuple[ModuleType, type, dict[str, list]]] = {
     "basis": (basis, basis.AbstractBasis, BASES),

@@ -10,7 +10,6 @@ import pytest
 from bayesglm import basis
 from bayesglm.basis import AbstractBasis, lag_kernels
 
-
 EXACT = 1e-12
 TABLE = np.stack([np.exp(-np.arange(20) / 4), np.arange(20) / 19, np.cos(np.arange(20))], axis=1)
 

@@ -6,7 +6,6 @@ import pytest
 from bayesglm import basis
 from bayesglm.basis import lag_kernels
 
-
 ANGLES = np.linspace(-3, 3, 50)
 PAIR = np.stack([ANGLES, ANGLES], axis=1)
 TABLE = np.eye(5)[:, :2]

@@ -7,7 +7,6 @@ from scipy import interpolate
 from bayesglm import basis
 from bayesglm.basis import lag_kernels
 
-
 EXACT = 1e-12
 DECAYS = np.stack([np.exp(-np.arange(20) / 4), np.arange(20) / 19, np.cos(np.arange(20))], axis=1)
 ANGLES = np.random.default_rng(0).uniform(-np.pi, np.pi, 400)

@@ -53,7 +53,8 @@ def _draws(fit: Any, *sites: str) -> np.ndarray:
     return np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts], 2)
 
 
-GLMS = [gold.wells_interaction, gold.psychometric, gold.place_cell, pytest.param(gold.wells_dist, marks=slow), pytest.param(gold.counts_by_year, marks=slow)]
+# one program is compiled a case, ten seconds each: the quick run takes one of every kind
+GLMS = [gold.psychometric, gold.counts_by_year, *(pytest.param(make, marks=slow) for make in (gold.wells_dist, gold.wells_interaction, gold.place_cell))]
 
 
 @pytest.mark.parametrize("make", GLMS)

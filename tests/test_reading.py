@@ -1,6 +1,5 @@
 """Reading a fit: filters, interval, tuning, summary."""
 
-import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -10,30 +9,23 @@ import xarray as xr
 import bayesglm as bg
 from bayesglm import basis, family, filters, interval, prior, summary, tuning
 from bayesglm._double import in_double
-from bayesglm._examine import DesignNote
 from bayesglm._filters import NO_POSTERIOR
 from bayesglm._fit import Fit
+from bayesglm._labels import tree
+from bayesglm.method._base import Draws
 
 
-def with_draws(fit: Fit, sites: dict[str, np.ndarray]) -> Fit:
-    """The fit with other draws, as if a sampler had given them: (chain, draw, ...) a site."""
-    old = fit.posterior
-    chains, draws = next(iter(sites.values())).shape[:2]
-    coords = {name: c for name, c in old.coords.items() if name not in ("chain", "draw")} | {"chain": np.arange(chains), "draw": np.arange(draws)}
-    new = xr.Dataset({name: (old[name].dims, sites[name]) for name in old.data_vars}, coords=coords, attrs={"posterior": "draws"})
-    groups = {name: group.to_dataset() for name, group in fit.idata.children.items()} | {"posterior": new}
-    return replace(fit, idata=xr.DataTree.from_dict(groups), method=bg.method.NUTS())
-
-
-def around(fit: Fit, spread: float, draws: int = 40, seed: int = 0) -> Fit:
-    """The fit with draws scattered around its point; positive sites stay positive."""
-    rng = np.random.default_rng(seed)
-    sites = {}
-    for name, array in fit.posterior.data_vars.items():
-        noise = spread * rng.normal(size=(2, draws, *array.shape[2:]))
-        positive = name.endswith("_scale") or name == "sigma"
-        sites[name] = array.values * np.exp(noise) if positive else array.values + noise
-    return with_draws(fit, sites)
+@in_double
+def made(terms, data, response="spikes", draws=20, point=False, **options) -> Fit:
+    """A fit as if a sampler had given it: weights of a fixed prior scattered around zero, nothing compiled."""
+    model = bg.GLM(terms, response=response, **options).resolve(data)
+    design, rng = model.design(data), np.random.default_rng(0)
+    size = (1, 1) if point else (2, draws)
+    sites = {term.name: 0.4 * rng.normal(size=(*size, design.size, *term.shape)) for term in model.terms if not isinstance(term, bg.Offset)}
+    sites |= {site: 1.0 + rng.random((*size, design.size)) for site in model.family.hyper(response)}
+    found = tree(model, design, Draws(sites, {}, {}, by_neuron=True), data, point)
+    how = bg.method.MAP() if point else bg.method.NUTS()
+    return Fit(model, data, found, how, {"converged": True, "reasons": (), "notes": ()})
 
 
 def test_filters_are_kernels_times_weights(fit_small_nuts):
@@ -155,17 +147,10 @@ def recording_tuned():
     return bg.recording(dt=0.02, spikes=spikes, heading=bg.angle(heading), speed=speed, x=place[:, 0], y=place[:, 1], side=side, licked=(spikes[:, 0] > 0))
 
 
-def point(terms, data, response="spikes", **options):
-    """A point fit; columns that sum to one are collinear with the baseline, which their priors mend."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DesignNote)
-        return bg.fit(bg.GLM(terms, response=response, **options), data, "map", progress=False)
-
-
 @pytest.fixture(scope="module")
 def fit_tuned(recording_tuned):
     terms = bg.Baseline() + bg.Tuning("heading", basis.Fourier(2), prior.Gaussian(1.0), name="heading") + bg.Linear("speed", prior.Gaussian(1.0))
-    return around(point(terms, recording_tuned), 0.05)
+    return made(terms, recording_tuned)
 
 
 @in_double
@@ -182,7 +167,7 @@ def test_tuning_of_an_angle(fit_tuned, recording_tuned):
     fit, data = fit_tuned, recording_tuned
     found = tuning(fit, "heading")
     assert found["rate"].dims == found["gain"].dims == ("chain", "draw", "neuron", "heading")
-    assert found["rate"].shape == (2, 40, 2, 100)
+    assert found["rate"].shape == (2, 20, 2, 100)
     assert found["heading"].values[[0, -1]] == pytest.approx([0, 2 * np.pi])
     assert found["rate"].attrs["units"] == "spikes/s"
     kernels = fit.model.terms["heading"].basis.kernels
@@ -204,7 +189,7 @@ def test_tuning_of_a_number(fit_tuned, recording_tuned):
 
 def test_tuning_alone_has_a_closed_form(recording_tuned):
     """With nothing but a baseline beside it the rate is exp(b + f(x))/dt."""
-    fit = around(point(bg.Baseline() + bg.Tuning("side", basis.OneHot(), prior.Gaussian(1.0), name="side"), recording_tuned), 0.1)
+    fit = made(bg.Baseline() + bg.Tuning("side", basis.OneHot(), prior.Gaussian(1.0), name="side"), recording_tuned)
     found = tuning(fit, "side")
     assert found["side"].values.tolist() == ["left", "right"]
     expected = np.exp(fit.posterior["baseline"].values[..., None] + fit.posterior["side"].values) / 0.02
@@ -213,7 +198,7 @@ def test_tuning_alone_has_a_closed_form(recording_tuned):
 
 def test_tuning_of_two_columns(recording_tuned):
     terms = bg.Baseline() + bg.Tuning(["x", "y"], basis.BSpline(4) * basis.BSpline(5), prior.Gaussian(1.0), name="place")
-    fit = point(terms, recording_tuned)
+    fit = made(terms, recording_tuned, point=True)
     found = tuning(fit, "place")
     assert found["rate"].dims == ("chain", "draw", "neuron", "x", "y")
     assert found["rate"].shape == (1, 1, 2, 30, 30)
@@ -235,7 +220,7 @@ def test_tuning_where_effects_do_not_multiply(recording_tuned, kind):
     """Rows of like predictor are taken together; the average row by row is met within .1 %."""
     data = recording_tuned if kind.counts else recording_tuned.assign(spikes=recording_tuned["spikes"].clip(max=1))
     terms = bg.Baseline() + bg.Tuning("heading", basis.Fourier(2), prior.Gaussian(1.0), name="heading") + bg.Linear("speed", prior.Gaussian(1.0))
-    fit = around(point(terms, data, family=kind), 0.05, draws=20)
+    fit = made(terms, data, family=kind)
     found = tuning(fit, "heading", at=[0.0, 1.0, 3.0])
     kernels = fit.model.terms["heading"].basis.kernels
     speed = data["speed"].values[:, None]
@@ -246,24 +231,40 @@ def test_tuning_where_effects_do_not_multiply(recording_tuned, kind):
 
 
 def test_tuning_of_a_choice_is_a_probability(recording_tuned):
-    fit = point(bg.Baseline() + bg.Linear("speed", prior.Gaussian(1.0)), recording_tuned, response="licked", family=family.Bernoulli())
+    fit = made(bg.Baseline() + bg.Linear("speed", prior.Gaussian(1.0)), recording_tuned, response="licked", family=family.Bernoulli())
     found = tuning(fit, "speed", at=[1.0])
     assert found["rate"].dims == ("chain", "draw", "speed")
-    eta = float(fit.posterior["baseline"].squeeze()) + float(fit.posterior["speed"].squeeze())
-    assert float(found["rate"].squeeze()) == pytest.approx(1 / (1 + np.exp(-eta)), rel=1e-12)
+    eta = fit.posterior["baseline"] + fit.posterior["speed"]
+    np.testing.assert_allclose(found["rate"].values[..., 0], 1 / (1 + np.exp(-eta.values)), rtol=1e-12)
     assert found["rate"].attrs["units"] == "probability"
 
 
 def test_tuning_of_a_continuous_response(recording_tuned):
-    data = recording_tuned.assign(pupil=recording_tuned["speed"] * 2.0 + np.random.default_rng(0).normal(size=2000))
-    fit = point(
-        bg.Baseline() + bg.Linear("speed", prior.Gaussian(10.0)) + bg.Linear("x", prior.Gaussian(1.0)), data, response="pupil", family=family.Gaussian()
-    )
+    data = recording_tuned.assign(pupil=recording_tuned["speed"] * 2.0)
+    terms = bg.Baseline() + bg.Linear("speed", prior.Gaussian(10.0)) + bg.Linear("x", prior.Gaussian(1.0))
+    fit = made(terms, data, response="pupil", family=family.Gaussian())
     found = tuning(fit, "speed", at=[0.0, 1.0])
-    w, expected = fit.posterior.squeeze(drop=True), data["pupil"].values.mean()
-    step = (found["rate"][..., 1] - found["rate"][..., 0]).item()
-    assert step == pytest.approx(float(w["speed"]), rel=1e-10)
-    assert float(found["rate"][..., 0].squeeze()) == pytest.approx(expected - float(w["speed"]) * data["speed"].values.mean(), rel=1e-2)
+    w = fit.posterior
+    at_zero = w["baseline"] + w["x"] * float(data["x"].mean())
+    np.testing.assert_allclose(found["rate"].values, np.stack([at_zero, at_zero + w["speed"]], -1), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found["gain"].values[..., 1], w["speed"].values * (1.0 - float(data["speed"].mean())), rtol=1e-9)
+    assert found["rate"].attrs["units"] == "units of pupil"
+
+
+def test_tuning_averages_over_each_neurons_own_rows(recording_tuned):
+    """Rows in which a neuron was not observed, and rows that fit_all left out, do not count; an offset does."""
+    seen = np.ones((2000, 2), bool)
+    seen[:900, 1] = False
+    columns = {name: recording_tuned[name].values for name in ("spikes", "speed", "x")}
+    data = bg.recording(dt=0.02, observed=seen, **columns)
+    terms = bg.Baseline() + bg.Linear("speed", prior.Gaussian(1.0)) + bg.Offset("x")
+    common = np.r_[np.ones(1800), np.zeros(200)]
+    fit = replace(made(terms, data), scored=common)
+    found = tuning(fit, "speed", at=[2.0])["rate"].values[1, 3, :, 0]
+    w = fit.posterior.isel(chain=1, draw=3)
+    for n, rows in enumerate([slice(0, 1800), slice(900, 1800)]):
+        expected = np.exp(w["baseline"].values[n] + 2.0 * w["speed"].values[n] + columns["x"][rows]).mean() / 0.02
+        assert found[n] == pytest.approx(expected, rel=1e-12)
 
 
 def test_tuning_says_what_it_cannot_read(fit_small_map, fit_tuned):
@@ -334,7 +335,9 @@ def test_summary_shortens_long_lists():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 30))
     data = bg.recording(dt=0.01, spikes=rng.poisson(np.exp(-1 + x[:, 17])), x=x)
-    found = summary(point(bg.Baseline() + bg.Linear("x", prior.Gaussian(1.0)), data))
+    fit = made(bg.Baseline() + bg.Linear("x", prior.Gaussian(1.0)), data)
+    fit.idata["posterior"]["x"].values[..., 17] += 3.0
+    found = summary(fit)
     assert len(rows_of(found, term="x")) == 30
     assert "... and 18 more" in repr(found)
     assert "x_feature=17" in repr(found)

@@ -3,18 +3,18 @@
 import dataclasses
 import json
 import os
-import stat
 
 import numpy as np
 import pytest
 import xarray as xr
+from by_hand import by_hand, rich
 from test_json import fields, same
 
 import bayesglm as bg
-from bayesglm import basis, method, prior
+from bayesglm import basis, method
 from bayesglm._json import FORMAT
 from bayesglm._store import NotSaved, load, save
-from bayesglm._training import training_data
+from bayesglm._training import on_time_rows, training_data
 
 
 def assert_identical(one: xr.Dataset, two: xr.Dataset) -> None:
@@ -74,31 +74,8 @@ def test_the_recording_is_kept_only_when_asked_for(fit_small_map, tmp_path) -> N
     assert kept["spikes"].dtype == np.uint8
 
 
-@pytest.fixture(scope="module")
-def rich():
-    """Epochs, events with values, an angle, labels, words, a mask, a movie; and a fit of it put together by hand."""
-    rng = np.random.default_rng(0)
-    rows = 40
-    seen = rng.uniform(size=(rows, 2)) < 0.9
-    data = bg.recording(
-        dt=0.1,
-        spikes=rng.poisson(300.0, (rows, 2)),
-        heading=bg.angle(rng.uniform(0, 360, rows), period=360),
-        speed=xr.DataArray(rng.normal(size=rows), dims="time", attrs={"units": "days since 2000-01-01", "_FillValue": 0.0, "scale_factor": 2.0, "ok": True}),
-        movie=rng.normal(size=(rows, 3, 2)).astype(np.float32),
-        context=np.array(["left", "é"])[rng.integers(0, 2, rows)],
-        observed=seen,
-        epoch=np.repeat([0, 1], rows // 2),
-        events={"cue": ([0.5, 1.5], [1.0, 2.0]), "lick": [0.7]},
-        labels={"neuron": ["s1/u1", "s1/u22"]},
-    )
-    data["speed"].values[3] = np.nan
-    model = bg.GLM(bg.Baseline(prior.Gaussian(1.0)) + bg.Tuning("context", basis.OneHot()))
-    return data, model
-
-
-def test_a_rich_recording_comes_back_exactly(rich, tmp_path) -> None:
-    data, model = rich
+def test_a_rich_recording_comes_back_exactly(tmp_path) -> None:
+    data, model = rich()
     fit = by_hand(model.resolve(data), data)
     save(fit, tmp_path / "fit.nc", data=True)
     again = load(tmp_path / "fit.nc")
@@ -108,21 +85,12 @@ def test_a_rich_recording_comes_back_exactly(rich, tmp_path) -> None:
     assert again.scored.dtype == fit.scored.dtype
 
 
-def by_hand(model, data, **changes):
-    """A fit without fitting: enough for a file."""
-    neurons = data["neuron"].values
-    posterior = xr.Dataset(
-        {"baseline": (("chain", "draw", "neuron"), np.full((1, 1, len(neurons)), 1 / 3), {"units": "log(spikes)"})},
-        coords={"chain": [0], "draw": [0], "neuron": neurons},
-        attrs={"posterior": "point", "names": ["a", "b"], "empty": [], "none": None, "pair": (1, 2.5), "array": np.arange(3), "flag": True},
-    )
-    idata = xr.DataTree.from_dict(
-        {"posterior": posterior, "sample_stats": xr.Dataset({"diverging": (("chain", "draw"), [[False]])}), "observed_data": xr.Dataset()}
-    )
-    stats = {"rows": 40, "rows_kept": np.array([3, 4]), "rows_left_out": {"why": 1}, "seconds": 0.1, "notes": ("a note",), "converged": True}
-    scored = np.arange(data.sizes["time"]) % 2 == 0
-    made = bg.Fit(model, data, idata, method.MAP(), stats, scored)
-    return dataclasses.replace(made, **changes)
+def test_the_kind_of_rows_is_known_without_the_recording(fit_small_map) -> None:
+    bare = dataclasses.replace(fit_small_map, data=None)
+    assert on_time_rows(fit_small_map)
+    assert on_time_rows(bare)
+    by_trial = xr.DataTree.from_dict({"observed_data": xr.Dataset({"choice": ("trial", [0, 1])})})
+    assert not on_time_rows(dataclasses.replace(bare, idata=by_trial))
 
 
 def test_arviz_and_xarray_read_the_file(fit_small_nuts, tmp_path) -> None:
@@ -144,8 +112,8 @@ def test_a_loaded_model_is_the_model(fit_small_map, recording_small, tmp_path) -
     assert model.resolve(recording_small) is model
 
 
-def test_a_model_larger_than_a_header_comes_back(rich, tmp_path) -> None:
-    data, _ = rich
+def test_a_model_larger_than_a_header_comes_back(tmp_path) -> None:
+    data, _ = rich()
     table = basis.Table(np.random.default_rng(0).normal(size=(20_000, 3)), np.linspace(0.0, 400.0, 20_000))
     model = bg.GLM(bg.Baseline() + bg.Tuning("heading", table)).resolve(data)
     save(by_hand(model, data), tmp_path / "fit.nc")
@@ -157,8 +125,8 @@ class Ours(bg.GLM):
 
 
 @pytest.fixture
-def of_ours(rich):
-    data, model = rich
+def of_ours():
+    data, model = rich()
     return by_hand(Ours(model.terms).resolve(data), data)
 
 
@@ -176,14 +144,14 @@ def test_a_model_that_is_code_is_wanted_back(of_ours, tmp_path) -> None:
         load(tmp_path / "fit.nc", model=Ours(of_ours.model.terms))
 
 
-def test_a_model_that_is_code_is_resolved_on_the_recording_of_the_file(of_ours, rich, tmp_path) -> None:
+def test_a_model_that_is_code_is_resolved_on_the_recording_of_the_file(of_ours, tmp_path) -> None:
     with pytest.warns(NotSaved):
         save(of_ours, tmp_path / "fit.nc", data=True)
-    assert same(load(tmp_path / "fit.nc", model=Ours(rich[1].terms)).model, of_ours.model)
+    assert same(load(tmp_path / "fit.nc", model=Ours(rich()[1].terms)).model, of_ours.model)
 
 
-def test_another_model_of_the_same_class_is_refused(rich, tmp_path) -> None:
-    data, model = rich
+def test_another_model_of_the_same_class_is_refused(tmp_path) -> None:
+    data, model = rich()
     save(by_hand(model.resolve(data), data), tmp_path / "fit.nc")
     other = dataclasses.replace(model, neurons=("s1/u1",)).resolve(data)
     with pytest.raises(ValueError, match=r"neuron are .*s1/u1.*it is another model"):
@@ -194,15 +162,15 @@ class Guess(method.MAP):
     """A method of the user's own."""
 
 
-def test_a_method_of_the_users_own_is_refused(rich, tmp_path) -> None:
-    data, model = rich
+def test_a_method_of_the_users_own_is_refused(tmp_path) -> None:
+    data, model = rich()
     with pytest.raises(ValueError, match=r"method of your own.*Guess.*idata.to_netcdf"):
         save(by_hand(model.resolve(data), data, method=Guess()), tmp_path / "fit.nc")
     assert not os.listdir(tmp_path)
 
 
-def test_stats_and_attributes_without_a_form_are_named(rich, tmp_path) -> None:
-    data, model = rich
+def test_stats_and_attributes_without_a_form_are_named(tmp_path) -> None:
+    data, model = rich()
     fit = by_hand(model.resolve(data), data, stats={"rows": 3, "trace": lambda: None})
     fit.idata["posterior"].attrs["odd"] = {1, 2}
     with pytest.warns(NotSaved, match=r"/posterior\['odd'\] .*set.*stats\['trace'\] .*<lambda>"):
@@ -210,115 +178,3 @@ def test_stats_and_attributes_without_a_form_are_named(rich, tmp_path) -> None:
     again = load(tmp_path / "fit.nc")
     assert dict(again.stats) == {"rows": 3}
     assert "odd" not in again.posterior.attrs
-
-
-def boom(*args, **kwargs):
-    raise OSError("no space left")
-
-
-@pytest.mark.parametrize("stage", ["to_netcdf", "fsync", "replace"])
-@pytest.mark.parametrize("existing", [True, False])
-def test_a_failed_save_leaves_what_was_there(stage, existing, fit_small_map, rich, tmp_path, monkeypatch) -> None:
-    data, model = rich
-    path = tmp_path / "fit.nc"
-    if existing:
-        save(fit_small_map, path)
-    before = path.read_bytes() if existing else None
-    monkeypatch.setattr(xr.DataTree, "to_netcdf", boom) if stage == "to_netcdf" else monkeypatch.setattr(os, stage, boom)
-    with pytest.raises(OSError, match="no space left"):
-        save(by_hand(model.resolve(data), data), path)
-    assert os.listdir(tmp_path) == (["fit.nc"] if existing else [])
-    if existing:
-        assert path.read_bytes() == before
-
-
-def test_an_interrupt_in_the_middle_of_writing_leaves_no_part(rich, tmp_path, monkeypatch) -> None:
-    data, model = rich
-    write = xr.DataTree.to_netcdf
-
-    def halfway(*args, **kwargs):
-        write(*args, **kwargs)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(xr.DataTree, "to_netcdf", halfway)
-    with pytest.raises(KeyboardInterrupt):
-        save(by_hand(model.resolve(data), data), tmp_path / "fit.nc")
-    assert not os.listdir(tmp_path)
-
-
-def test_what_netcdf_cannot_hold_is_refused_and_leaves_no_part(rich, tmp_path) -> None:
-    data, model = rich
-    odd = data.assign(odd=("time", np.array([object()] * data.sizes["time"])))
-    with pytest.raises(ValueError, match=r"cannot be written to .*fit.nc"):
-        save(by_hand(model.resolve(data), odd), tmp_path / "fit.nc", data=True)
-    assert not os.listdir(tmp_path)
-
-
-@pytest.mark.skipif(os.name != "posix", reason="links and modes of files")
-def test_links_and_modes_are_those_of_any_new_file(rich, tmp_path) -> None:
-    data, model = rich
-    (tmp_path / "link.nc").symlink_to(tmp_path / "fit.nc")
-    save(by_hand(model.resolve(data), data), tmp_path / "link.nc")
-    assert (tmp_path / "link.nc").is_symlink()
-    assert (tmp_path / "fit.nc").is_file()
-    (tmp_path / "plain").touch()
-    assert stat.S_IMODE((tmp_path / "fit.nc").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
-
-
-def test_wrong_paths(fit_small_map, tmp_path) -> None:
-    with pytest.raises(ValueError, match=r"is a folder: add a file name"):
-        save(fit_small_map, tmp_path)
-    with pytest.raises(FileNotFoundError, match="does not exist: make it first"):
-        save(fit_small_map, tmp_path / "no" / "fit.nc")
-    with pytest.raises(FileNotFoundError, match="There is no file"):
-        load(tmp_path / "none.nc")
-    with pytest.raises(ValueError, match="is a folder"):
-        load(tmp_path)
-
-
-def test_files_that_hold_no_fit(tmp_path) -> None:
-    (tmp_path / "text.nc").write_text("not a fit")
-    (tmp_path / "empty.nc").touch()
-    for name in ("text.nc", "empty.nc"):
-        with pytest.raises(ValueError, match="cannot be read as NetCDF"):
-            load(tmp_path / name)
-    xr.Dataset({"a": ("x", [1.0])}).to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
-    with pytest.raises(ValueError, match="without a fit of bayesglm"):
-        load(tmp_path / "other.nc")
-
-
-def test_a_truncated_file_is_refused(rich, tmp_path) -> None:
-    data, model = rich
-    path = tmp_path / "fit.nc"
-    save(by_hand(model.resolve(data), data), path)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(ValueError, match="damaged"):
-        load(path)
-
-
-@pytest.mark.parametrize(
-    ("entry", "text", "says"),
-    [
-        ("format", FORMAT + 1, "upgrade bayesglm"),
-        ("format", "1", "format number is '1'"),
-        ("model", '{"format": 99, "kind": "GLM", "fields": {}}', "upgrade bayesglm"),
-        ("model", '{"format": 1, "kind": "terms.Spell", "fields": {}}', "'terms.Spell' is not known"),
-        ("model", '{"format": 1, "kind": "prior.Flat", "fields": {}}', "holds a Flat as the model"),
-        ("model", "{", "damaged"),
-        ("method", '{"format": 1, "dict": {}}', "holds a dict as the method"),
-        ("method", '{"format": 1, "kind": "method.MAP", "fields": {"max_steps": 0}}', "at least 1"),
-        ("stats", None, "lacks the stats"),
-        ("stats", '{"format": 1, "tuple": []}', "holds a tuple as the stats"),
-    ],
-)
-def test_changed_files_are_refused(entry, text, says, rich, tmp_path) -> None:
-    import h5py
-
-    data, model = rich
-    save(by_hand(model.resolve(data), data), tmp_path / "fit.nc")
-    with h5py.File(tmp_path / "fit.nc", "r+") as file:
-        del file["bayesglm"].attrs[entry]
-        if text is not None:
-            file["bayesglm"].attrs[entry] = text
-    with pytest.raises(ValueError, match=says):
-        load(tmp_path / "fit.nc")

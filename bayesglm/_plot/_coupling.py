@@ -76,23 +76,22 @@ def _matrix(fit: Fit, draws: xr.DataArray, net: Bands, figure: Any) -> Any:
     for row, receiver in zip(axes, receivers, strict=True):
         for ax, source in zip(row, sources, strict=True):
             where = {"neuron": receiver, "source": source}
-            _cell(ax, x, found.at(**where), bool(marked.sel(where)))
-        row[0].set_ylabel(str(receiver))
+            _cell(ax, x, found.at(**where), bool(marked.sel(where)), "own past" if receiver == source else "left out")
+        row[0].set_ylabel(f"to {receiver}")
     for ax, source in zip(axes[0], sources, strict=True):
         ax.set_title(f"from {source}")
     axes[0, 0].margins(x=0)
     made.supxlabel(label, fontsize=9)
-    made.supylabel(f"receiver; {draws.attrs['units']}", fontsize=9)
-    colour = f"; orange: {WIDE:.0%} interval of the net effect leaves zero out" if not fit.point else ""
+    made.supylabel(str(draws.attrs["units"]), fontsize=9)
     _legend(made, fit)
-    heading(made, fit, f"functional coupling{colour}")
+    heading(made, fit, "functional coupling", "" if fit.point else f"orange: the {WIDE:.0%} interval of the net effect leaves zero out")
     return made
 
 
-def _cell(ax: Axes, x: np.ndarray, found: Bands, marked: bool) -> None:
+def _cell(ax: Axes, x: np.ndarray, found: Bands, marked: bool, absent: str) -> None:
     if np.isnan(found.line.values).all():
         ax.set_facecolor("#F4F4F4")
-        ax.text(0.5, 0.5, "none", transform=ax.transAxes, ha="center", va="center", color=FAINT)
+        ax.text(0.5, 0.5, absent, transform=ax.transAxes, ha="center", va="center", color=FAINT)
         return
     draw_band(ax, x, found, COLOURS[1 if marked else 0])
     zero_line(ax)
@@ -118,14 +117,14 @@ def _map(fit: Fit, net: Bands, units: str, figure: Any) -> Any:
     image = ax.imshow(values, cmap="PuOr_r", vmin=-limit, vmax=limit, interpolation="nearest", aspect="equal")
     rows, columns = np.nonzero(excludes_zero(net).transpose("neuron", "source").values)
     size = 110.0 / max(values.shape)
-    ax.scatter(columns, rows, s=size**1.5, color=INK, linewidths=0, label=f"{WIDE:.0%} interval leaves zero out")
+    ax.scatter(columns, rows, s=size**1.5, color=INK, linewidths=0)
     for axis, name in ((ax.xaxis, "source"), (ax.yaxis, "neuron")):
         _label(axis, net.line[name].values)
     ax.set_xlabel("source")
     ax.set_ylabel("receiver")
     made.colorbar(image, ax=ax, label=f"net effect, sum over lags ({units})", shrink=0.85)
-    marks = "" if fit.point else f"; dot: {WIDE:.0%} interval leaves zero out ({rows.size} of {int(np.isfinite(values).sum())})"
-    heading(made, fit, f"functional coupling, net effect{marks}")
+    marks = "" if fit.point else f"dot: its {WIDE:.0%} interval leaves zero out ({rows.size} of {int(np.isfinite(values).sum())})"
+    heading(made, fit, "functional coupling: net effect", marks)
     return made
 
 

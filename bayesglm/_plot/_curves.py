@@ -134,4 +134,3 @@ def _axis_label(axis: xr.DataArray) -> str:
 def _value_label(draws: xr.DataArray) -> str:
     name, units = str(draws.attrs.get("long_name", draws.name)), str(draws.attrs["units"])
     return units if units.startswith((name, "difference")) else f"{name} ({units})"
-

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from bayesglm._data import bin_width, epoch_ids, is_time
-from bayesglm._plot._style import COLOURS, FAINT, INK, axes_of, bands, chosen, draw_band, heading, look
+from bayesglm._plot._style import COLOURS, FAINT, INK, Bands, axes_of, bands, caution, chosen, draw_band, look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bayesglm._fit import Fit
 
 _SECONDS = 10.0  # of a raster, unless asked for more
-_BINS = 500  # of a rate, unless asked for more
+_BINS = 300  # of a rate, unless asked for more
 _DRAWS = 400  # enough for a band that is read off a picture
 
 
@@ -81,7 +81,7 @@ def rate(fit: Fit, data: xr.Dataset | None = None, neuron: Any = None, start: fl
     neuron : label, optional
         By default the first.
     start, stop : float, optional
-        In s on the recording's clock; by default the first 500 bins that can be predicted.
+        In s on the recording's clock; by default the first 300 bins that can be predicted.
     ax : matplotlib Axes, optional
         To draw into.
 
@@ -108,13 +108,13 @@ def rate(fit: Fit, data: xr.Dataset | None = None, neuron: Any = None, start: fl
     part = window(data, begin, end, 0.0)
     draws = draws.sel(time=part["time"])
     who, name = _receiver(fit, draws, neuron)
+    title = caution(fit, f"{name}: predicted one step ahead, given the real past")
     with look():
         drawn = axes_of(ax, 8.0, 2.8)
-        _rate(drawn, part, bands(draws.sel(who)), part[fit.model.response].sel(who).values)
-        drawn.set(xlabel="time (s)", ylabel=f"rate of {name} (spikes/s)")
-        drawn.set_title(f"{name}: predicted rate, given the real past")
-        if fit.point or not fit.stats["converged"]:
-            heading(drawn.figure, fit)
+        _predicted(drawn, part, bands(draws.sel(who)))
+        _over(drawn, part, part[fit.model.response].sel(who).values, fit)
+        drawn.set(xlabel="time (s)", ylabel=str(draws.attrs.get("units", "rate")))
+        drawn.set_title(title["text"], color=title["color"])
     return drawn.figure
 
 
@@ -145,20 +145,28 @@ def _receiver(fit: Fit, draws: xr.DataArray, neuron: Any) -> tuple[dict[str, Any
     return {"neuron": label}, f"neuron {label}"
 
 
-def _rate(ax: Axes, part: xr.Dataset, found: Any, counts: np.ndarray) -> None:
-    """The rate epoch by epoch, for no line may cross a gap; the spikes in a strip of their own above it."""
-    for epoch in np.unique(epoch_ids(part)):
-        here = np.flatnonzero(epoch_ids(part) == epoch)
-        piece = found._replace(**{name: None if band is None else band.isel(time=here) for name, band in found._asdict().items()})
-        draw_band(ax, part["time"].values[here], piece, COLOURS[0], step=True)
-    top = found.line if found.wide is None else found.wide.sel(bound="upper")
-    high = float(np.nanmax(top, initial=0.0)) or 1.0
-    ax.set_ylim(0, 1.22 * high)
-    ax.vlines(part["time"].values[counts > 0], 1.06 * high, 1.18 * high, color=INK, linewidth=np.where(counts[counts > 0] > 1, 2.2, 1.0), label="spikes")
+def _predicted(ax: Axes, part: xr.Dataset, found: Bands) -> None:
+    """The rate epoch by epoch, for no line may cross a gap."""
+    ids = epoch_ids(part)
+    for epoch in np.unique(ids):
+        here = np.flatnonzero(ids == epoch)
+        draw_band(ax, part["time"].values[here], found.where(time=here), COLOURS[0], step=True)
+
+
+def _over(ax: Axes, part: xr.Dataset, values: np.ndarray, fit: Fit) -> None:
+    """The response: spikes in a strip of their own above the rate, a continuous one in the same axes."""
+    times = part["time"].values
+    if fit.model.family.discrete:
+        high = ax.get_ylim()[1]
+        ax.set_ylim(0, 1.2 * high)
+        fired = values > 0
+        ax.vlines(times[fired], 1.04 * high, 1.16 * high, color=INK, linewidth=np.where(values[fired] > 1, 2.2, 1.0), label="spikes")
+    else:
+        ax.plot(times, values, color=INK, linewidth=0.7, label=fit.model.response, zorder=0.9)
     _gaps(ax, part)
     _bounds(ax, part)
     handles, labels = ax.get_legend_handles_labels()
-    once = dict(zip(labels, handles, strict=True))
+    once = dict(zip(labels, handles, strict=True))  # each epoch has named its band
     ax.legend(once.values(), once.keys(), loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
 INK, FAINT = "#333333", "#BBBBBB"
 WIDE, NARROW = 0.9, 0.5
+_FEW = 12  # points of a curve that are marked one by one
 POINT = "point estimate (MAP): no bands"
 _LOOK = {
     "font.size": 9.0,
@@ -38,7 +39,7 @@ _LOOK = {
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
-    "figure.titlesize": 11.0,
+    "figure.titlesize": 10.0,
     "figure.dpi": 110.0,
     "savefig.dpi": 150.0,
     "image.cmap": "viridis",
@@ -55,6 +56,10 @@ class Bands(NamedTuple):
     def at(self, **where: Any) -> Bands:
         """The curve at some labels."""
         return Bands(*(None if part is None else part.sel(where) for part in self))
+
+    def where(self, **positions: Any) -> Bands:
+        """The curve at some positions."""
+        return Bands(*(None if part is None else part.isel(positions) for part in self))
 
 
 @contextlib.contextmanager
@@ -102,7 +107,8 @@ def draw_band(ax: Axes, x: np.ndarray, found: Bands, colour: str, label: str = "
             low, high = part.sel(bound="lower").values, part.sel(bound="upper").values
             ax.fill_between(x, low, high, color=colour, alpha=alpha, linewidth=0, label="" if label else name, **how)
     name = label or ("median" if found.wide is not None else "point estimate")
-    ax.plot(x, found.line.values, color=colour, linewidth=1.6, label=name, drawstyle="steps-mid" if step else "default")
+    dots = {"marker": "o", "markersize": 3.0} if x.size <= _FEW else {}  # where a line could pass for more points than there are
+    ax.plot(x, found.line.values, color=colour, linewidth=1.6, label=name, drawstyle="steps-mid" if step else "default", **dots)
 
 
 def zero_line(ax: Axes, at: float = 0.0) -> None:
@@ -135,7 +141,7 @@ def gain_ticks(low: float, high: float) -> np.ndarray:
     from matplotlib.ticker import MaxNLocator
 
     if high / low < 6:
-        ticks = np.asarray(MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high))
+        ticks = np.asarray(MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(low, high))
         return np.round(ticks[(ticks >= low) & (ticks <= high)], 10)
     decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
     # Decades alone once 1-2-5 would crowd the axis.
@@ -166,9 +172,14 @@ def chosen(labels: np.ndarray, wanted: Any, most: int, what: str = "neurons") ->
     return listed, ""
 
 
+def caution(fit: Fit, *notes: str) -> dict[str, str]:
+    """A title's text and colour: the notes, then what a reader must know before looking at the curves, a line each."""
+    said = [*notes, POINT if fit.point else "", "" if fit.stats["converged"] else "the fit did NOT CONVERGE"]
+    return {"text": "\n".join(note for note in said if note), "color": INK if fit.stats["converged"] else COLOURS[1]}
+
+
 def heading(figure: Any, fit: Fit, *notes: str) -> None:
-    """The figure's title: what a reader must know before looking at the curves."""
-    said = [POINT if fit.point else "", "" if fit.stats["converged"] else "NOT CONVERGED", *notes]
-    text = "; ".join(note for note in said if note)
-    if text:
-        figure.suptitle(text, color=INK if fit.stats["converged"] else COLOURS[1])
+    """The figure's title, where there is anything to say."""
+    title = caution(fit, *notes)
+    if title["text"]:
+        figure.suptitle(title["text"], color=title["color"])

@@ -1,13 +1,12 @@
 """The interface of a basis, and what all bases do alike on lags."""
 
 import abc
-from typing import Self, TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import equinox as eqx
 import numpy as np
 
-from bayesglm.basis._checks import full_rank, Kernels, Points
-
+from bayesglm.basis._checks import Kernels, Points, full_rank
 
 if TYPE_CHECKING:
     from bayesglm.basis._product import Product

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-
 Points = Float[np.ndarray, "point"]
 Kernels = Float[np.ndarray, "point basis"]
 Bounds = tuple[float, float]

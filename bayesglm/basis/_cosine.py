@@ -7,8 +7,7 @@ import equinox as eqx
 import numpy as np
 
 from bayesglm.basis._base import AbstractBasis, unresolved
-from bayesglm.basis._checks import Bounds, bounds_or_none, data_bounds, evaluate, Kernels, positive, whole
-
+from bayesglm.basis._checks import Bounds, Kernels, bounds_or_none, data_bounds, evaluate, positive, whole
 
 # The default offset is the geometric mean of this and the span. In proportion to the span alone it could not serve
 # both 100 ms of 10 ms bins (where small offsets leave two bumps on one bin) and seconds (where large ones blur onsets).

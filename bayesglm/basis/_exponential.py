@@ -7,7 +7,7 @@ import equinox as eqx
 import numpy as np
 
 from bayesglm.basis._base import AbstractBasis
-from bayesglm.basis._checks import evaluate, Kernels, positive
+from bayesglm.basis._checks import Kernels, evaluate, positive
 
 
 def _timescales(value: float | Sequence[float]) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ import equinox as eqx
 import numpy as np
 
 from bayesglm.basis._base import AbstractBasis, unresolved, values_only
-from bayesglm.basis._checks import evaluate, Kernels, positive, whole
+from bayesglm.basis._checks import Kernels, evaluate, positive, whole
 
 
 class Fourier(AbstractBasis):

@@ -7,8 +7,7 @@ import equinox as eqx
 import numpy as np
 
 from bayesglm.basis._base import AbstractBasis, unresolved
-from bayesglm.basis._checks import evaluate, Kernels, Points, positive
-
+from bayesglm.basis._checks import Kernels, Points, evaluate, positive
 
 # Below this share of its own size a function's sum has no meaning as "the response to a constant signal".
 BIPHASIC = 0.5

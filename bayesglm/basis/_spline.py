@@ -8,7 +8,7 @@ import numpy as np
 from scipy import interpolate
 
 from bayesglm.basis._base import AbstractBasis, unresolved, values_only
-from bayesglm.basis._checks import Bounds, bounds_or_none, data_bounds, evaluate, Kernels, positive, whole
+from bayesglm.basis._checks import Bounds, Kernels, bounds_or_none, data_bounds, evaluate, positive, whole
 from bayesglm.basis._cosine import refuse_span
 
 

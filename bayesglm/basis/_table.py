@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bayesglm.basis._base import AbstractBasis, unresolved
-from bayesglm.basis._checks import evaluate, Kernels, positive
+from bayesglm.basis._checks import Kernels, evaluate, positive
 
 
 class Table(AbstractBasis):

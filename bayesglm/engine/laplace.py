@@ -8,9 +8,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from bayesglm.engine.columns import first_reference, solve
 from bayesglm.engine.coordinates import Whitened
 from bayesglm.engine.linear import Linear
-from bayesglm.engine.columns import first_reference, solve
 from bayesglm.engine.newton import negative_log_likelihood
 
 _ROUNDS = 12  # of scale and weights in turn

@@ -1,12 +1,12 @@
 """The engine's target: the story's density in whitened coordinates."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 
+from bayesglm.engine.centred import centre_at, centred_log_likelihood
 from bayesglm.engine.coordinates import AbstractCoordinates
 from bayesglm.engine.linear import Linear
 from bayesglm.engine.target import AbstractTarget
@@ -24,10 +24,15 @@ class LinearTarget(AbstractTarget):
     size: int = eqx.field(static=True)
     dim: int = eqx.field(static=True)
     each: Any
+    single: Linear | None = None  # the same arrays in single precision, where the likelihood is centred
 
     def energy(self, each: Any, z: Any) -> Any:
         w, theta, log_det = self.coordinates.to_weights(self.linear, each["linear"], each["coordinates"], z)
-        return self.energy_of(each["linear"], w, theta) + log_det
+        if self.single is None:
+            return self.energy_of(each["linear"], w, theta) + log_det
+        hyper, log_hyper = self.linear.constrain(each["linear"], theta)
+        likelihood = centred_log_likelihood(self.single, each["single"], each["centre"], w)
+        return log_det - (likelihood + self.linear.log_prior(each["linear"], w, hyper) + log_hyper)
 
     def energy_of(self, each: Any, w: Any, theta: Any) -> Any:
         """Energy of weights and unconstrained learned parameters, before the coordinates' Jacobian."""
@@ -40,7 +45,20 @@ class LinearTarget(AbstractTarget):
         return self.linear.unpack(each["linear"], w) | {site: jnp.asarray(value) for site, value in hyper.items()}
 
 
-def linear_target(linear: Linear, coordinates: AbstractCoordinates) -> LinearTarget:
-    """The target of ``linear`` in ``coordinates``."""
+def linear_target(linear: Linear, coordinates: AbstractCoordinates, precision: str = "double") -> LinearTarget:
+    """The target of ``linear`` in ``coordinates``; "single" evaluates a centred likelihood in float32, summed in float64."""
     each = {"linear": linear.each, "coordinates": coordinates.each}
-    return LinearTarget(linear, coordinates, linear.size, linear.dim + linear.free(), each)
+    if precision == "double":
+        return LinearTarget(linear, coordinates, linear.size, linear.dim + linear.free(), each)
+    single = linear.in_single()
+    centre = jax.vmap(lambda one, w, theta: centre_at(linear, one, w, linear.constrain(one, theta)[0]))
+    each |= {"single": single.each, "centre": centre(linear.each, coordinates.each["mean"], coordinates.each["theta"])}
+    light = eqx.tree_at(lambda one: one.predictor, linear, single.predictor)  # the double columns are not needed any more
+    return LinearTarget(light, coordinates, linear.size, linear.dim + linear.free(), each, single)
+
+
+def usable_precision(linear: Linear, precision: str) -> tuple[str, tuple[str, ...]]:
+    """``precision`` itself, or "double" with a note where the family's own learned parameters rule the centred form out."""
+    if precision == "single" and linear.family.hyper(linear.response):
+        return "double", (f"{linear.family.describe()} has learned parameters of its own: the fit ran in double precision",)
+    return precision, ()

@@ -162,9 +162,13 @@ def _first(model: Any, design: Any) -> Any:
     """Unconstrained start of one posterior: positive sites at their prior medians, the others feasible."""
     raw = {}
     for name, site in latent_sites(traced(model, design)).items():
-        value = init_to_median(site | {"kwargs": site["kwargs"] | {"rng_key": jax.random.key(1)}}, num_samples=15) if is_positive(site["fn"].support) else site["value"]
+        value = _median(site) if is_positive(site["fn"].support) else site["value"]
         raw[name] = biject_to(site["fn"].support).inv(jnp.asarray(value, float))
     return ravel_pytree(raw)[0]
+
+
+def _median(site: dict[str, Any]) -> Any:
+    return init_to_median(site | {"value": None, "kwargs": site["kwargs"] | {"rng_key": jax.random.key(1)}}, num_samples=15)
 
 
 def is_positive(support: Any) -> bool:

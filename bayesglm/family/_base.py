@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Self
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import Distribution
@@ -42,6 +43,11 @@ class AbstractFamily(eqx.Module):
     def log_density(self, eta: Any, y: Any, hyper: Hyper, dt: Any) -> Any:
         """log p(y | eta) up to terms in y alone: the cheap form that the engine differentiates."""
         return self(eta, hyper, dt).log_prob(y)
+
+    def remainder(self, eta: Any, change: Any, y: Any, hyper: Hyper, dt: Any) -> Any:
+        """log p(y | eta + change) - log p(y | eta) - change * d log p/d eta: small where ``change`` is, so that float32 is enough."""
+        value, slope = jax.jvp(lambda e: self.log_density(e, y, hyper, dt), (eta,), (jnp.ones_like(eta),))
+        return self.log_density(eta + change, y, hyper, dt) - value - slope * change
 
     def level(self, mean: np.ndarray) -> np.ndarray:
         """The eta at which the mean response is ``mean`` (the link function), kept finite where the mean is at an edge."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import Distribution
@@ -56,9 +57,27 @@ class Poisson(AbstractFamily):
             return y * eta - jnp.exp(eta)
         return y * log_softplus(eta) - jnp.logaddexp(eta, 0.0)
 
+    def remainder(self, eta: Any, change: Any, y: Any, hyper: Hyper, dt: Any) -> Any:
+        if self.link == "exp":
+            return -jnp.exp(eta) * exp_beyond_line(change)
+        return super().remainder(eta, change, y, hyper, dt)
+
     def level(self, mean: np.ndarray) -> np.ndarray:
         mean = np.maximum(mean, 1e-9)
         return np.log(mean) if self.link == "exp" else mean + np.log(-np.expm1(-mean))
+
+
+@jax.custom_jvp
+def exp_beyond_line(x: Any) -> Any:
+    """exp(x) - 1 - x without cancellation in the derivative, which is exp(x) - 1."""
+    return jnp.expm1(x) - x
+
+
+@exp_beyond_line.defjvp
+def _exp_beyond_line_jvp(primals: tuple, tangents: tuple) -> tuple[Any, Any]:
+    (x,), (dx,) = primals, tangents
+    grown = jnp.expm1(x)
+    return grown - x, grown * dx
 
 
 def check_counts(column: str, response: np.ndarray, family: str) -> None:

@@ -67,6 +67,13 @@ def whole(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
+def checked_precision(precision: str) -> str:
+    """``precision`` itself, or a ValueError."""
+    if precision not in ("double", "single"):
+        raise ValueError(f'precision={precision!r}: it is "double" or "single".')
+    return precision
+
+
 def as_numpy(tree: Any) -> Any:
     """JAX arrays to NumPy: nothing of JAX leaves a method."""
     return jax.tree.map(np.asarray, tree)

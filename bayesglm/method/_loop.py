@@ -115,7 +115,7 @@ def sample(
             left = (settings.num_warmup if done < settings.num_warmup else total) - done
             n, began = min(block, left), time.perf_counter()
             state, seen = _advance(target, settings, state, jnp.asarray(n))
-            seen = {name: np.asarray(value[:n]) for name, value in seen.items()}
+            seen = {name: np.array(np.asarray(value)[:n]) for name, value in seen.items()}  # sliced on the host: each n would compile
             took = time.perf_counter() - began
             if done >= settings.num_warmup:
                 blocks.append(seen)

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayesglm.engine.laplace import approximate
-from bayesglm.engine.linear_target import LinearTarget, linear_target
-from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, whole
+from bayesglm.engine.linear_target import LinearTarget, linear_target, usable_precision
+from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, checked_precision, whole
 from bayesglm.method._loop import Sampled, by_chain, constrained
 from bayesglm.method._split import SplitState, split_init, split_step
 
@@ -36,6 +36,8 @@ class HMC(AbstractMethod):
     num_samples : int
         Draws kept of each chain.
     num_chains : int
+    precision : "double" or "single"
+        "single" evaluates the likelihood, centred at the mode, in float32 and sums it in float64: about twice as fast.
 
     Notes
     -----
@@ -50,6 +52,7 @@ class HMC(AbstractMethod):
     num_warmup: int = eqx.field(default=50, static=True, converter=lambda n: whole("HMC(num_warmup)", n, 0))
     num_samples: int = eqx.field(default=250, static=True, converter=lambda n: whole("HMC(num_samples)", n, 1))
     num_chains: int = eqx.field(default=16, static=True, converter=lambda n: whole("HMC(num_chains)", n, 1))
+    precision: str = eqx.field(default="double", static=True, converter=checked_precision)
     point: ClassVar[bool] = False
 
     def run(self, problem: Problem, key: Any, monitor: Monitor) -> Draws:
@@ -57,14 +60,15 @@ class HMC(AbstractMethod):
             raise ValueError("method='hmc' needs a model that is linear in its weights (GLM, or one that states linear=); use method='nuts'.")
         linear = arrays(problem.linear)
         found = approximate(linear)
-        target = linear_target(linear, found.coordinates)
+        precision, notes = usable_precision(linear, self.precision)
+        target = linear_target(linear, found.coordinates, precision)
         keys = problem.keys(key, target.size)
         keys = jax.vmap(lambda k: jax.vmap(lambda c: jax.random.fold_in(k, c))(jnp.arange(self.num_chains)))(keys)
         state, kicks = _tuned(target, _begin(target, keys), monitor, self.num_warmup + self.num_samples)
         sampled = _run(target, state, kicks, self.num_warmup, self.num_samples, monitor)
         stats = {name: by_chain(value, False) for name, value in sampled.stats.items()}
         per_neuron = {"mode_converged": np.asarray(found.mode.converged)}
-        return Draws(constrained(target, sampled.z), stats, per_neuron, _notes(kicks, sampled), sampled.interrupted, True)
+        return Draws(constrained(target, sampled.z), stats, per_neuron, (*notes, *_notes(kicks, sampled)), sampled.interrupted, True)
 
 
 def _rest(target: LinearTarget, each: Any) -> Any:
@@ -117,7 +121,7 @@ def _run(target: LinearTarget, state: SplitState, kicks: int, num_warmup: int, n
         while done < total:
             n, began = min(block, (num_warmup if done < num_warmup else total) - done), time.perf_counter()
             state, seen = _advance(target, state, jnp.asarray(kicks), jnp.asarray(n))
-            seen = {name: np.asarray(value[:n]) for name, value in seen.items()}
+            seen = {name: np.array(np.asarray(value)[:n]) for name, value in seen.items()}  # sliced on the host: each n would compile
             if done >= num_warmup:
                 blocks.append(seen)
             done += n

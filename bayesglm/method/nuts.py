@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from bayesglm.engine.laplace import approximate
-from bayesglm.engine.linear_target import linear_target
+from bayesglm.engine.linear_target import linear_target, usable_precision
 from bayesglm.engine.target import AbstractTarget
-from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, whole
+from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, checked_precision, whole
 from bayesglm.method._generic import prepare_generic
 from bayesglm.method._loop import Settings, by_chain, constrained, sample
 
@@ -33,6 +33,8 @@ class NUTS(AbstractMethod):
     target_accept : float, optional
         Default 0.8.
     max_tree_depth : int
+    precision : "double" or "single"
+        "single" evaluates the likelihood, centred at the mode, in float32 and sums it in float64: about twice as fast.
 
     References
     ----------
@@ -44,6 +46,7 @@ class NUTS(AbstractMethod):
     num_chains: int = eqx.field(default=4, static=True, converter=lambda n: whole("NUTS(num_chains)", n, 1))
     target_accept: float | None = eqx.field(default=None, static=True)
     max_tree_depth: int = eqx.field(default=10, static=True, converter=lambda n: whole("NUTS(max_tree_depth)", n, 1))
+    precision: str = eqx.field(default="double", static=True, converter=checked_precision)
     point: ClassVar[bool] = False
 
     def __check_init__(self) -> None:
@@ -64,12 +67,13 @@ class NUTS(AbstractMethod):
     def _whitened(self, problem: Problem, key: Any, monitor: Monitor) -> Draws:
         linear = arrays(problem.linear)
         found = approximate(linear)
-        target = linear_target(linear, found.coordinates)
+        precision, notes = usable_precision(linear, self.precision)
+        target = linear_target(linear, found.coordinates, precision)
         settings = Settings(self.num_warmup or 150, self.target_accept or 0.8, self.max_tree_depth, False, False)
         keys = self._keys(problem, target, key)
         starts = jax.vmap(jax.vmap(lambda k: jax.random.normal(jax.random.fold_in(k, 1), (target.dim,))))(keys)
         sampled = sample(target, settings, starts, keys, self.num_samples, monitor, step_size=0.5)
-        return _draws(target, sampled, {"mode_converged": found.mode.converged}, ())
+        return _draws(target, sampled, {"mode_converged": found.mode.converged}, notes)
 
     def _keys(self, problem: Problem, target: AbstractTarget, key: Any) -> Any:
         """(posterior, chain) keys."""

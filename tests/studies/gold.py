@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.io
-from studies.arrays import folder, read_json
 
 import bayesglm as bg
 from bayesglm import family, prior
+from studies.arrays import folder, read_json
 
 
 class Case(NamedTuple):
