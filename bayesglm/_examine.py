@@ -78,7 +78,7 @@ def _collinearity(blocks: tuple, design: Design, flat: list[str]) -> list[str]:
     collinear = [name for name in involved if any(b.name == name and b.mask.all() for b in blocks)]
     if collinear:
         notes.append(f"columns of {collinear} are collinear{' with one another or the baseline' if has_baseline else ''}: only their sum is informed by the data")
-    stuck = sorted(set(flat) & set(involved)) or (["baseline"] if "baseline" in flat and involved and False else [])
+    stuck = sorted(set(flat) & set(involved))
     if stuck:
         raise ValueError(f"The columns of {sorted(involved)} are collinear or constant, and {stuck} have prior.Flat(): there is no posterior. Give a proper prior or drop a column.")
     return notes

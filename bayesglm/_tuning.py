@@ -12,6 +12,7 @@ from bayesglm._data import require_column
 from bayesglm._double import in_double
 from bayesglm._filters import LOG_LINKS, eta_unit
 from bayesglm._glm import GLM
+from bayesglm._training import on_time_rows, training_data
 from bayesglm.basis import OneHot
 from bayesglm.terms import Linear, Tuning
 

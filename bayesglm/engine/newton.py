@@ -145,7 +145,8 @@ def modes(linear: Linear, theta: Any, w: Any, kinks: bool, most: Any = 100) -> M
         frozen = walk.done | stuck
         w = jnp.where(frozen[:, None], walk.w, new)
         largest = jax.vmap(violation)(gradient, slope, walk.w)
-        return _Walk(w, value, jnp.where(walk.done, walk.gradient, largest), jnp.where(walk.done, walk.decrement, fall / 2), walk.steps + ~frozen, walk.done | close, stuck)
+        keep = lambda old, new: jnp.where(walk.done, old, new)  # noqa: E731
+        return _Walk(w, value, keep(walk.gradient, largest), keep(walk.decrement, fall / 2), walk.steps + ~frozen, walk.done | close, stuck)
 
     def going(walk: _Walk) -> Any:
         return jnp.any(~walk.done & ~walk.stuck & (walk.steps < most))

@@ -42,7 +42,7 @@ class Gaussian(AbstractFamily):
         return {"sigma": (HalfStudentT(4.0, spread), True)} if self.scale is None else {}
 
     def _sigma(self, hyper: Hyper) -> Any:
-        return hyper["sigma"] if "sigma" in hyper else self.scale
+        return hyper.get("sigma", self.scale)
 
     def __call__(self, eta: Any, hyper: Hyper, dt: Any) -> Distribution:
         return dist.Normal(eta, self._sigma(hyper))

@@ -59,7 +59,7 @@ def minimise(target: StoryTarget, z: Any, held: Any, most: Any, jacobian: bool =
         value_and_grad = optax.value_and_grad_from_state(cost)
 
         def going(carry: Any) -> Any:
-            _, state, count, largest = carry
+            _, _, count, largest = carry
             return (count < most) & (largest > 1e-9)
 
         def step(carry: Any) -> Any:

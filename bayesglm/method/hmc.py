@@ -143,5 +143,5 @@ def _run(target: LinearTarget, state: SplitState, kicks: int, num_warmup: int, n
 def _notes(kicks: int, sampled: Sampled) -> tuple[str, ...]:
     worst = float(sampled.stats["acceptance_rate"].mean((0, 2)).min())
     if kicks >= 8 or worst < _ACCEPT:
-        return (f"split HMC needed {kicks} kicks a draw (worst acceptance {worst:.2f}): the posterior is far from Gaussian, and method='nuts' is the better choice",)
+        return (f"split HMC needed {kicks} kicks a draw (worst acceptance {worst:.2f}): the posterior is far from Gaussian, prefer method='nuts'",)
     return ()

@@ -86,4 +86,5 @@ def _notes(k: np.ndarray) -> tuple[str, ...]:
     high = int((k > 0.7).sum())
     if not high:
         return ()
-    return (f"joint Pareto k is above 0.7 for {high} of {k.size} posteriors: these draws cannot be reweighted (the bands may still be right; compare with 'nuts')",)
+    which = f"{high} of {k.size} posteriors"
+    return (f"joint Pareto k is above 0.7 for {which}: these draws cannot be reweighted (the bands may still be right; compare with 'nuts')",)
