@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bayesglm import _plot as plot
-    from bayesglm import basis, family, method, prior
+    from bayesglm import basis, datasets, family, method, prior
     from bayesglm._data import angle, bin_spikes, concat, folds, from_pynapple, from_trials, recording, signal, split
     from bayesglm._filters import filters, interval
     from bayesglm._fit import Fit, fit, fit_all
@@ -31,7 +31,7 @@ _WHERE = {
     **dict.fromkeys(("load", "save"), "_store"),
     **dict.fromkeys(("Baseline", "Coupling", "History", "Linear", "Offset", "Stimulus", "Tuning"), "terms"),
 }
-_MODULES = {"basis": "basis", "family": "family", "method": "method", "models": "models", "plot": "_plot", "prior": "prior"}
+_MODULES = {"basis": "basis", "datasets": "datasets", "family": "family", "method": "method", "models": "models", "plot": "_plot", "prior": "prior"}
 
 __version__ = "0.1.0"
 __all__ = sorted([*_WHERE, *_MODULES])

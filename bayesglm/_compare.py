@@ -108,7 +108,9 @@ class Comparison:
     def __repr__(self) -> str:
         table = self._table()
         widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-        text = ["  ".join(cell.ljust(w) if i in (0, 8) else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))).rstrip() for line in table]
+        text = [
+            "  ".join(cell.ljust(w) if i in (0, 8) else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))).rstrip() for line in table
+        ]
         return "\n".join([self.verdict[:1].upper() + self.verdict[1:] + ".", "", *text, "", f"  {self.about}", *(f"  note: {note}" for note in self._notes())])
 
     def _repr_html_(self) -> str:
@@ -120,9 +122,7 @@ class Comparison:
 
 
 @in_double
-def compare(
-    fits: Mapping[str, Fit | Elpd], ic: str = "loo", unit: str | None = None, se: str | None = None, block: float | None = None
-) -> Comparison:
+def compare(fits: Mapping[str, Fit | Elpd], ic: str = "loo", unit: str | None = None, se: str | None = None, block: float | None = None) -> Comparison:
     """Compare models by what they predict of left-out data: differences of elpd with *their* block-wise standard errors.
 
     The pointwise differences are summed over neurons and over each block's units; with C blocks the standard error is
@@ -161,9 +161,7 @@ def compare(
     return _judged(list(fits), evaluated, reasons, ic)
 
 
-def _evaluated(
-    fits: Mapping[str, Fit | Elpd], ic: str, unit: str | None, se: str | None, block: float | None
-) -> tuple[dict[str, Elpd], dict[str, str]]:
+def _evaluated(fits: Mapping[str, Fit | Elpd], ic: str, unit: str | None, se: str | None, block: float | None) -> tuple[dict[str, Elpd], dict[str, str]]:
     """The estimate of each model that has one, all with the same blocks; why the others have none."""
     given = {name: fit for name, fit in fits.items() if isinstance(fit, Elpd)}
     drawn = {name: fit for name, fit in fits.items() if not isinstance(fit, Elpd) and not fit.point}
@@ -213,7 +211,10 @@ def _unlike(one: Elpd, other: Elpd) -> str:
     a, b = one.identity, other.identity
     checks = [
         (one.ic == other.ic, f"its criterion is {one.ic}, the others' {other.ic}"),
-        ((one.unit, one.se_unit) == (other.unit, other.se_unit), f"it leaves out {one.unit}s (se over {one.se_unit}s), the others {other.unit}s ({other.se_unit}s)"),
+        (
+            (one.unit, one.se_unit) == (other.unit, other.se_unit),
+            f"it leaves out {one.unit}s (se over {one.se_unit}s), the others {other.unit}s ({other.se_unit}s)",
+        ),
         (a.response == b.response, f"its response is {a.response!r}, the others' {b.response!r}"),
         (a.mass == b.mass, "a density is no probability: one response is continuous, the other discrete"),
         (a.dt == b.dt, f"its bins are {a.dt:g} s, the others' {b.dt:g} s"),

@@ -53,7 +53,9 @@ def chosen_units(data: xr.Dataset, ic: str, unit: str | None, se: str | None) ->
     has_blocks = is_time(data)
     se = ("block" if unit == "bin" and has_blocks else unit) if se is None else se
     if se not in _CLUSTERS[unit]:
-        raise ValueError(f"{ic}(unit={unit!r}, se={se!r}): differences are summed over one of {', '.join(map(repr, _CLUSTERS[unit]))}, never less than what is left out.")
+        raise ValueError(
+            f"{ic}(unit={unit!r}, se={se!r}): differences are summed over one of {', '.join(map(repr, _CLUSTERS[unit]))}, never less than what is left out."
+        )
     if not has_blocks and (unit, se) != ("trial", "trial"):
         raise ValueError(f"{ic}(unit={unit!r}, se={se!r}): the rows of this recording are trials, so unit and se are 'trial'.")
     if "trial" in (unit, se) and has_blocks and "trial" not in data.coords:

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from bayesglm import _plot as plot
 from bayesglm import basis, datasets
 from bayesglm._compare import compare
@@ -13,16 +15,18 @@ from bayesglm._data import split
 from bayesglm._filters import filters, interval
 from bayesglm._fit import Fit, fit_all
 from bayesglm._glm import GLM
+from bayesglm._plot._style import look, new_figure
 from bayesglm._score import score
 from bayesglm.method import MAP, NUTS, AbstractMethod
 from bayesglm.terms import Baseline, History, Stimulus
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.figure import Figure
 
 STIMULUS, HISTORY = "stimulus", "stimulus + history"
 _SPAN = 0.025  # s; the receptor follows modulations up to 200 Hz
-_GAP = 0.1  # s left out between training and test part
+_GAP = 0.4  # s left out between training and test part: the spikes' autocorrelation time and a little
 _SHOWN = (9.0, 9.25)  # s of the held-out part that is drawn
 
 
@@ -79,15 +83,15 @@ def draw(fits: dict[str, Fit], test: xr.Dataset, out: Path) -> list[Path]:
     return [out / name for name in figures]
 
 
-def _rates(fits: dict[str, Fit], test: xr.Dataset) -> object:
+def _rates(fits: dict[str, Fit], test: xr.Dataset) -> Figure:
     """The rates of all models over the same held-out spikes."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(len(fits), 1, figsize=(8.0, 2.7 * len(fits)), sharex=True, layout="constrained")
-    plt.close(figure)
+    with look():
+        figure = new_figure(None, 8.0, 2.7 * len(fits))
+        axes = figure.subplots(len(fits), 1, sharex=True)
     for ax, (name, fit) in zip(axes, fits.items(), strict=True):
         plot.rate(fit, test, start=_SHOWN[0], stop=_SHOWN[1], ax=ax)
-        ax.set_title(f"{name}: held-out rate, given the real past")
+        ax.set_title(f"{name} (held out); {ax.get_title()}")
+        ax.label_outer()
     return figure
 
 
@@ -113,14 +117,19 @@ def _scores(fits: dict[str, Fit], test: xr.Dataset) -> list[str]:
 
 
 def _found(fit: Fit) -> list[str]:
-    """Two sentences, each with its 90 % interval."""
-    stimulus, history = interval(filters(fit, "stimulus")).squeeze(), interval(filters(fit, "history")).squeeze()
+    """Three sentences, each with its 90 % interval."""
+    stimulus, history = interval(filters(fit, "stimulus")).squeeze(), interval(np.exp(filters(fit, "history"))).squeeze()
     peak = stimulus.isel(lag=int(abs(stimulus.sel(bound="median")).argmax("lag")))
-    first = history.isel(lag=0)
+    back = history.sel(lag=history["lag"][(history.sel(bound="upper") > 1.0).values][0])
     return [
-        f"The stimulus acts most {1000 * float(peak['lag']):.0f} ms back: {_band(peak)} log-gain per dB.",
-        f"{1000 * float(first['lag']):.0f} ms after a spike the rate is multiplied by exp of {_band(first)}: the receptor is refractory.",
+        f"The stimulus acts most {_ms(peak)} back: log-gain per dB {_band(peak)}.",
+        f"{_ms(history.isel(lag=0))} after a spike the rate is multiplied by {_band(history.isel(lag=0))}: the receptor is refractory.",
+        f"From {_ms(back)} after a spike on a gain of 1 is within the band: {_band(back)}.",
     ]
+
+
+def _ms(bounds: xr.DataArray) -> str:
+    return f"{1000 * float(bounds['lag']):.0f} ms"
 
 
 def _band(bounds: xr.DataArray) -> str:

@@ -64,28 +64,35 @@ def _collinearity(blocks: tuple, design: Design, flat: list[str]) -> list[str]:
     if not parts or sum(columns.shape[1] for _, columns in parts) > _LARGEST:
         return []
     has_baseline = any(b.name == "baseline" for b in blocks)
-    notes, owners, scaled = [], [], []
+    notes, owners, scaled, constant = [], [], [], []
     for name, columns in parts:
         sd = columns.std(0)
         still = sd <= 1e-12 * (1.0 + np.abs(columns.mean(0)))
         if still.any() and has_baseline:
+            constant.append(name)
             notes.append(f"{int(still.sum())} column(s) of term {name!r} are constant in the scored rows: their weights come from the prior, not from the data")
+            columns = columns[:, ~still]
         centred = (columns - columns.mean(0)) if has_baseline else columns
-        norm = np.where(still & has_baseline, 1.0, np.sqrt((centred**2).sum(0)))
+        norm = np.sqrt((centred**2).sum(0))
         scaled.append(centred / np.where(norm > 0, norm, 1.0))
         owners += [name] * columns.shape[1]
     involved = _null_terms(np.concatenate(scaled, 1), np.array(owners))
     collinear = [name for name in involved if any(b.name == name and b.mask.all() for b in blocks)]
     if collinear:
-        notes.append(f"columns of {collinear} are collinear{' with one another or the baseline' if has_baseline else ''}: only their sum is informed by the data")
+        notes.append(
+            f"columns of {collinear} are collinear{' with one another or the baseline' if has_baseline else ''}: only their sum is informed by the data"
+        )
+    involved = sorted({*involved, *constant})
     stuck = sorted(set(flat) & set(involved))
     if stuck:
-        raise ValueError(f"The columns of {sorted(involved)} are collinear or constant, and {stuck} have prior.Flat(): there is no posterior. Give a proper prior or drop a column.")
+        raise ValueError(
+            f"The columns of {involved} are collinear or constant, and {stuck} have prior.Flat(): there is no posterior. Give a proper prior or drop a column."
+        )
     return notes
 
 
 def _null_terms(scaled: np.ndarray, owners: np.ndarray) -> list[str]:
-    """Terms with a share in directions along which the (normalised) columns vanish; constant columns included."""
+    """Terms with a share in directions along which the (normalised) columns vanish."""
     values, vectors = np.linalg.eigh(scaled.T @ scaled)
     null = vectors[:, values < _RANK * max(values.max(initial=0.0), 1.0)]
     weight = (null**2).sum(1)

@@ -97,6 +97,8 @@ class GLM(AbstractModel):
             raise ValueError(f"GLM(neurons=): the response {self.response!r} has no dim 'neuron'; leave neurons out.")
         elif column.dims != (row_dim(data),):
             raise ValueError(f"The response {self.response!r} has dims {column.dims}; it wants ({row_dim(data)},) or ({row_dim(data)}, neuron).")
+        if column.dtype.kind not in "biuf":
+            raise ValueError(f"The response {self.response!r} holds {column.dtype} values; it wants numbers: code categories as 0 and 1 for family.Bernoulli().")
         spiking = self.family.counts or self.family.discrete
         return Response(self.response, receivers, everyone, bin_width(data), spiking)
 
@@ -106,7 +108,9 @@ class GLM(AbstractModel):
         if abs(bin_width(data) - self.target.dt) > 1e-9 * self.target.dt:
             raise ValueError(f"The recording's dt is {bin_width(data):g} s, the model was resolved at {self.target.dt:g} s: bin both alike.")
         rows, parts = data.sizes[row_dim(data)], {term.name: term.columns(data, self.target) for term in self.terms}
-        invalid = {reason: flags for part in parts.values() for reason, flags in part.invalid.items()}
+        invalid: dict[str, np.ndarray] = {}
+        for reason, flags in (pair for part in parts.values() for pair in part.invalid.items()):
+            invalid[reason] = invalid.get(reason, False) | flags  # two terms may read one column
         offset = _offset(self.terms, parts, self.target.size)
         each: dict[str, Any] = {"cells": self._cells()} | ({} if offset is None else {"offset": offset})
         if self.response in data:

@@ -57,9 +57,7 @@ def source(fit: Fit, data: xr.Dataset | None = None, draws: np.ndarray | None = 
     common : bool
         On the training recording, score only the rows that ``fit_all`` scored.
     """
-    where = training_data(fit) if data is None else data
-    if not isinstance(where, xr.Dataset) or "rows" not in where.attrs:
-        raise ValueError(f"data= wants a recording made by bg.recording(...) or bg.bin_spikes(...), got {type(where).__name__}.")
+    where = recording_of(fit, data)
     design = fit.model.design(where).bare()
     posterior = fit.posterior if draws is None else fit.posterior.isel(draw=draws)
     values, size = _glm_values(fit.model, posterior) if _is_glm(fit.model) else _story_values(fit.model, design, posterior)
@@ -67,6 +65,14 @@ def source(fit: Fit, data: xr.Dataset | None = None, draws: np.ndarray | None = 
     if common and fit.scored is not None and (data is None or data is fit.data):
         scored &= (fit.scored > 0)[:, None]
     return Source(fit.model, design, values, scored, bin_width(where), posterior.sizes["chain"])
+
+
+def recording_of(fit: Fit, data: Any) -> xr.Dataset:
+    """``data``, checked; the training recording where it is None."""
+    where = training_data(fit) if data is None else data
+    if not isinstance(where, xr.Dataset) or "rows" not in where.attrs:
+        raise ValueError(f"data= wants a recording made by bg.recording(...) or bg.bin_spikes(...), got {type(where).__name__}.")
+    return where
 
 
 def log_likelihood_chunks(fit: Fit | Source, data: xr.Dataset | None = None) -> Iterator[tuple[slice, np.ndarray]]:
@@ -122,9 +128,9 @@ def response_of(made: Source) -> np.ndarray:
     each = made.design.each
     if isinstance(each, dict) and "response" in each:
         return np.asarray(each["response"]).T
-    site = _site(made)
-    if not site["is_observed"]:
-        raise ValueError(f"The recording lacks the response {site['name']!r}: a likelihood is of responses. bg.predict needs none.")
+    site = None if _can_cut(made.design) else _site(made)
+    if site is None or not site["is_observed"]:
+        raise ValueError(f"The recording lacks the response {made.model.observed_site()!r}: a likelihood is of responses. bg.predict needs none.")
     return np.asarray(site["value"]).reshape(made.scored.shape)
 
 

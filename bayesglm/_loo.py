@@ -106,7 +106,9 @@ def evaluate(fit: Fit, ic: str, unit: str | None, se: str | None, block: float |
 def refuse_point(fit: Fit, ic: str) -> None:
     """A point has no posterior to leave anything out of."""
     if fit.point:
-        raise ValueError(f"{ic}: a MAP fit is a point, without the draws that {ic} reweights. Fit with method='nuts', or score held-out data: bg.score(fit, test).")
+        raise ValueError(
+            f"{ic}: a MAP fit is a point, without the draws that {ic} reweights. Fit with method='nuts', or score held-out data: bg.score(fit, test)."
+        )
 
 
 def _length(fit: Fit, made: Source, data: xr.Dataset, block: float | Block | None) -> Block:

@@ -10,8 +10,7 @@ import xarray as xr
 
 from bayesglm._data import is_time, row_dim
 from bayesglm._double import in_double
-from bayesglm._likelihood import response_chunks, source
-from bayesglm._training import training_data
+from bayesglm._likelihood import recording_of, response_chunks, source
 from bayesglm.method._base import whole
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def predict(fit: Fit, data: xr.Dataset | None = None, kind: Kind = "mean", *, dr
     """
     if kind not in get_args(Kind):
         raise ValueError(f"kind={kind!r} is unknown; it is one of {', '.join(map(repr, get_args(Kind)))}.")
-    where = training_data(fit) if data is None else data
+    where = recording_of(fit, data)
     kept, note = _kept(fit, where, draws)
     made = source(fit, where, kept, common=False)
     rows, neurons = made.scored.shape

@@ -130,6 +130,7 @@ MODELS: dict[str, list[Callable[[], bg.AbstractModel]]] = {
         lambda: bg.GLM(bg.Baseline() + bg.Stimulus("stimulus", basis.RaisedCosine(3, span=0.05)) + bg.History(basis.RaisedCosine(2, span=0.05))),
         lambda: bg.GLM(bg.Baseline() + bg.Linear("pose"), family.Bernoulli(), response="choice"),
         lambda: bg.GLM(bg.Coupling(basis.RaisedCosine(2, span=0.05)) + bg.Baseline(), neurons=("c", "b")),
+        lambda: bg.GLM(bg.Baseline() + bg.Coupling(basis.RaisedCosine(2, span=0.05)), family.Bernoulli(), response="choice"),
     ]
 }
 

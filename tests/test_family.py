@@ -65,7 +65,7 @@ def test_tails_and_their_gradients_are_finite(case: FamilyCase) -> None:
     eta, y = (side.ravel() for side in np.meshgrid([*FAR, *ETA], y, indexing="ij"))
     for density in (lambda e, y: made(e, case.hyper, DT).log_prob(y), lambda e, y: made.log_density(e, y, case.hyper, DT)):
         for found in (density, jax.grad(density), jax.grad(jax.grad(density))):
-            values = np.asarray(jax.vmap(found)(eta, y))
+            values = np.asarray(jax.jit(jax.vmap(found))(eta, y))  # one program is compiled faster than its many operations
             assert np.isfinite(values).all(), (eta[~np.isfinite(values)], y[~np.isfinite(values)])
 
 

@@ -248,6 +248,16 @@ def test_rows_that_read_nan_are_not_scored(case: TermCase) -> None:
     assert any(column in reason and count for reason, count in design.report)
 
 
+def test_two_terms_that_read_one_column_with_nan() -> None:
+    """The filter's lost rows are not forgotten for those of the instantaneous term, in either order."""
+    values = columns()["stimulus"].copy()
+    values[20] = np.nan
+    filtered, instant = bg.Stimulus("stimulus", basis.Lags(span=0.03), edge="zero"), bg.Linear("stimulus", name="now")
+    for terms in (filtered + instant, instant + filtered):
+        design = bg.GLM(terms).resolve(everything(stimulus=values)).design(everything(stimulus=values))
+        np.testing.assert_array_equal(np.flatnonzero(design.scored == 0), [20, 21, 22])
+
+
 def test_unobserved_cells() -> None:
     """A neuron is scored where observed; an unobserved source takes the rows that read it from its receivers, no others."""
     seen = np.ones((ROWS, NEURONS), bool)

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from bayesglm import _filters as verbs
-from bayesglm._plot._style import COLOURS, FAINT, INK, WIDE, Bands, bands, draw_band, heading, lag_axis, look, new_figure, zero_line
+from bayesglm._plot._style import COLOURS, FAINT, INK, NARROW, WIDE, Bands, bands, draw_band, heading, lag_axis, legend, look, new_figure, zero_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,9 +81,10 @@ def _matrix(fit: Fit, draws: xr.DataArray, net: Bands, figure: Any) -> Any:
     for ax, source in zip(axes[0], sources, strict=True):
         ax.set_title(f"from {source}")
     axes[0, 0].margins(x=0)
-    made.supxlabel(label, fontsize=9)
+    for ax in axes[-1]:
+        ax.set_xlabel(label)
     made.supylabel(str(draws.attrs["units"]), fontsize=9)
-    _legend(made, fit)
+    _bands_named(made, axes[-1, -1], fit)
     heading(made, fit, "functional coupling", "" if fit.point else f"orange: the {WIDE:.0%} interval of the net effect leaves zero out")
     return made
 
@@ -97,7 +98,7 @@ def _cell(ax: Axes, x: np.ndarray, found: Bands, marked: bool, absent: str) -> N
     zero_line(ax)
 
 
-def _legend(made: Any, fit: Fit) -> None:
+def _bands_named(made: Any, ax: Axes, fit: Fit) -> None:
     """What the shades mean, once for all panels and in grey, for they have two colours."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -105,7 +106,7 @@ def _legend(made: Any, fit: Fit) -> None:
     if fit.point:
         return
     handles = [Line2D([], [], color=INK), Patch(color=INK, alpha=0.5, linewidth=0), Patch(color=INK, alpha=0.22, linewidth=0)]
-    made.legend(handles, ["median", "50% band", "90% band"], loc="outside lower right", ncols=3)
+    legend(made, ax, handles, ["median", f"{NARROW:.0%} band", f"{WIDE:.0%} band"])
 
 
 def _map(fit: Fit, net: Bands, units: str, figure: Any) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from bayesglm import _tuning as verbs
-from bayesglm._plot._style import COLOURS, WIDE, Bands, bands, chosen, draw_band, heading, look, new_figure, zero_line
+from bayesglm._plot._style import COLOURS, WIDE, Bands, bands, chosen, draw_band, heading, legend, look, new_figure, zero_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +79,7 @@ def _curves(found: Bands, column: str, labels: list, draws: xr.DataArray, figure
             zero_line(ax, 1.0 if str(draws.attrs["units"]).startswith("gain") else 0.0)
     for ax in axes.flat[len(labels) :]:
         ax.remove()
-    axes[0, 0].legend(loc="best")
+    legend(made, axes[0, 0])
     return made
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from bayesglm import _filters as verbs
-from bayesglm._plot._style import COLOURS, bands, chosen, draw_band, gain_axis, heading, lag_axis, log_link, look, new_figure, zero_line
+from bayesglm._plot._style import COLOURS, bands, chosen, draw_band, gain_axis, heading, lag_axis, legend, log_link, look, new_figure, zero_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,7 +67,8 @@ def filters(fit: Fit, term: str | None = None, *, neurons: Any = None, figure: F
             _panel(ax, fit, drawn[name].sel(where), name, where)
         for ax in axes.flat[len(panels) :]:
             ax.remove()
-        axes[0, 0].legend(loc="best")
+        if not axes[0, 0].get_legend():
+            legend(made, axes[0, 0])
         heading(made, fit, note)
     return made
 

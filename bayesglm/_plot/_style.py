@@ -172,6 +172,17 @@ def chosen(labels: np.ndarray, wanted: Any, most: int, what: str = "neurons") ->
     return listed, ""
 
 
+def legend(figure: Any, ax: Axes, handles: Any = None, labels: Any = None) -> None:
+    """One legend for all panels, below them where the figure's layout can make room there."""
+    if handles is None:
+        handles, labels = ax.get_legend_handles_labels()
+    engine = figure.get_layout_engine()
+    if engine is not None and not engine.adjust_compatible:  # constrained layout
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    else:
+        ax.legend(handles, labels, loc="best")
+
+
 def caution(fit: Fit, *notes: str) -> dict[str, str]:
     """A title's text and colour: the notes, then what a reader must know before looking at the curves, a line each."""
     said = [*notes, POINT if fit.point else "", "" if fit.stats["converged"] else "the fit did NOT CONVERGE"]

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from bayesglm.engine.columns import first_reference, solve
+from bayesglm.engine.compiling import compiled_quickly
 from bayesglm.engine.coordinates import Whitened
 from bayesglm.engine.linear import Linear
 from bayesglm.engine.newton import negative_log_likelihood
@@ -36,8 +37,7 @@ class Approximation(NamedTuple):
     coordinates: Whitened
 
 
-@eqx.filter_jit
-def quadratic_form(linear: Linear, theta: Any, w: Any, exact: bool) -> tuple[Any, Any]:
+def _quadratic_form(linear: Linear, theta: Any, w: Any, exact: bool) -> tuple[Any, Any]:
     """Hessian (neuron, P, P) and gradient (neuron, P) of the negative log likelihood; the Hessian in single unless exact."""
 
     def pieces(each: Any, theta: Any, w: Any) -> tuple[Any, Any]:
@@ -47,6 +47,9 @@ def quadratic_form(linear: Linear, theta: Any, w: Any, exact: bool) -> tuple[Any
     slope, rows = jax.vmap(pieces)(linear.each, theta, w)
     gram = linear.gram(rows) if exact else linear.in_single().gram(rows.astype(jnp.float32)).astype(float)
     return gram, slope
+
+
+quadratic_form = compiled_quickly(_quadratic_form)
 
 
 def log_marginal(linear: Linear, each: Any, quadratic: tuple[Any, Any, Any], theta: Any) -> Any:
@@ -65,7 +68,7 @@ def log_marginal(linear: Linear, each: Any, quadratic: tuple[Any, Any, Any], the
     return 0.5 * half @ half - jnp.sum(jnp.log(jnp.diagonal(factor))) + 0.5 * log_precision + log_hyper
 
 
-@eqx.filter_jit
+@compiled_quickly
 def _scale_mode(linear: Linear, mode: Mode, theta: Any) -> tuple[Any, Any]:
     """Maximise ``log_marginal`` over theta for every neuron by damped Newton; the mode and its covariance's factor."""
 
@@ -89,10 +92,10 @@ def _scale_mode(linear: Linear, mode: Mode, theta: Any) -> tuple[Any, Any]:
     return jax.vmap(one)(linear.each, mode.w, mode.curvature, mode.slope, theta)
 
 
-@eqx.filter_jit
+@compiled_quickly
 def _coordinates(linear: Linear, theta: Any, spread: Any, w: Any, exact: bool) -> tuple[Mode, dict[str, Any]]:
     """The quadratic form at w and the coordinates that follow; ``ratio`` corrects the precision of priors that are not Gaussian."""
-    curvature, slope = quadratic_form(linear, theta, w, exact)
+    curvature, slope = _quadratic_form(linear, theta, w, exact)
 
     def one(each: Any, w: Any, curvature: Any, theta: Any) -> dict[str, Any]:
         hyper, _ = linear.constrain(each, theta)
@@ -155,7 +158,7 @@ def all_gaussian(linear: Linear) -> bool:
     return all(type(prior).__name__ in ("Gaussian", "Flat", "_Surrogate") for prior in linear.priors)
 
 
-@eqx.filter_jit
+@compiled_quickly
 def start(linear: Linear) -> tuple[Any, Any, Any]:
     """Learned parameters at their prior medians, first weights, and a reference curvature."""
     theta = jax.vmap(linear.start)(linear.each)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bayesglm.engine.compiling import compiled_quickly
 from bayesglm.engine.linear import Linear
 from bayesglm.engine.target import StoryTarget
 
@@ -25,7 +26,27 @@ class Problem(eqx.Module):
     def keys(self, key: Any, size: int) -> Any:
         """One key a posterior, from the neuron's name, never from its position."""
         labels = self.labels if len(self.labels) == size else tuple(range(size))
-        return jnp.stack([jax.random.fold_in(key, zlib.crc32(str(label).encode())) for label in labels])
+        return _folded(key, np.array([zlib.crc32(str(label).encode()) for label in labels], np.uint32))
+
+    def chain_keys(self, key: Any, size: int, chains: int) -> Any:
+        """(posterior, chain) keys."""
+        return _chained(self.keys(key, size), np.arange(chains, dtype=np.uint32))
+
+
+@compiled_quickly
+def _folded(key: Any, numbers: Any) -> Any:
+    return jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
+
+
+@compiled_quickly
+def _chained(keys: Any, numbers: Any) -> Any:
+    return jax.vmap(lambda key: jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers))(keys)
+
+
+@compiled_quickly
+def standard_normal(keys: Any, dim: int) -> Any:
+    """(posterior, chain, dim) starts, one key each."""
+    return jax.vmap(jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, 1), (dim,))))(keys)
 
 
 class Draws(NamedTuple):

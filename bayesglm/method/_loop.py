@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.infer.hmc import hmc
 
+from bayesglm.engine.compiling import compiled_quickly
 from bayesglm.engine.target import AbstractTarget
 from bayesglm.method._base import Monitor
 
@@ -56,7 +57,7 @@ def _prepare(init: Any, settings: Settings, target: Any, each: Any, z: Any, key:
     )
 
 
-@eqx.filter_jit
+@compiled_quickly
 def _begin(target: AbstractTarget, settings: Settings, z: Any, keys: Any, inverse_mass: Any, step_size: Any) -> Any:
     """States (posterior, chain) from positions (posterior, chain, dim)."""
     init, _ = _kernel(settings)
@@ -144,7 +145,7 @@ def _line(seen: dict[str, np.ndarray], warming: bool) -> str:
     return f"{phase}, {seen['n_steps'].mean():.0f} steps a draw, {int(seen['diverging'].sum())} diverging"
 
 
-@eqx.filter_jit
+@compiled_quickly
 def _sites(target: AbstractTarget, z: Any) -> dict[str, Any]:
     over_chains = jax.vmap(target.sites, in_axes=(None, 0))
     over_posteriors = jax.vmap(over_chains)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bayesglm.engine.compiling import compiled_quickly
 from bayesglm.engine.laplace import approximate
 from bayesglm.engine.linear_target import LinearTarget, linear_target, usable_precision
 from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, checked_precision, whole
@@ -62,8 +63,7 @@ class HMC(AbstractMethod):
         found = approximate(linear)
         precision, notes = usable_precision(linear, self.precision)
         target = linear_target(linear, found.coordinates, precision)
-        keys = problem.keys(key, target.size)
-        keys = jax.vmap(lambda k: jax.vmap(lambda c: jax.random.fold_in(k, c))(jnp.arange(self.num_chains)))(keys)
+        keys = problem.chain_keys(key, target.size, self.num_chains)
         state, kicks = _tuned(target, _begin(target, keys), monitor, self.num_warmup + self.num_samples)
         sampled = _run(target, state, kicks, self.num_warmup, self.num_samples, monitor)
         stats = {name: by_chain(value, False) for name, value in sampled.stats.items()}
@@ -75,7 +75,7 @@ def _rest(target: LinearTarget, each: Any) -> Any:
     return lambda z: target.energy(each, z) - 0.5 * z @ z
 
 
-@eqx.filter_jit
+@compiled_quickly
 def _begin(target: LinearTarget, keys: Any) -> SplitState:
     """Starts drawn from the Laplace approximation: (neuron, chain)."""
     draw = lambda k: jax.random.normal(jax.random.fold_in(k, 1), (target.dim,))  # noqa: E731

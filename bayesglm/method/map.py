@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayesglm.engine.columns import solve
+from bayesglm.engine.compiling import compiled_quickly
 from bayesglm.engine.laplace import approximate, kinked, kinks, start
 from bayesglm.engine.linear import Linear
 from bayesglm.engine.newton import modes
@@ -77,18 +78,26 @@ def _learned(linear: Linear) -> tuple[Any, Any, Any, tuple[str, ...]]:
     return found.theta, found.mode.w, found.mode.curvature, (note,) if note else ()
 
 
+@compiled_quickly
 def separable(linear: Linear, w: Any) -> Any:
     """(neuron,) bool: the predictor has run away, so that the data alone have no optimum."""
     widest = jax.vmap(lambda each, w: jnp.max(jnp.abs(linear.eta(each, w)) * linear.weight(each), initial=0.0))(linear.each, w)
     return widest > _ETA_LIMIT
 
 
+@compiled_quickly
+def _read(linear: Linear, theta: Any, w: Any) -> tuple[dict[str, Any], Any]:
+    """Every neuron's sites, and the energy of its weights given its learned parameters."""
+
+    def one(each: Any, theta: Any, w: Any) -> tuple[dict[str, Any], Any]:
+        hyper, _ = linear.constrain(each, theta)
+        return linear.unpack(each, w) | hyper, -linear.log_likelihood(each, w, hyper) - linear.log_prior(each, w, hyper)
+
+    return jax.vmap(one)(linear.each, theta, w)
+
+
 def _draws(linear: Linear, theta: Any, found: Any, converged: Any, notes: tuple[str, ...]) -> Draws:
-    hyper = jax.vmap(lambda each, t: linear.constrain(each, t)[0])(linear.each, theta)
-    sites = jax.vmap(linear.unpack)(linear.each, found.w) | hyper
-    energy = jax.vmap(lambda e, w, t: -linear.log_likelihood(e, w, linear.constrain(e, t)[0]) - linear.log_prior(e, w, linear.constrain(e, t)[0]))(
-        linear.each, found.w, theta
-    )
+    sites, energy = _read(linear, theta, found.w)
     per_neuron = {
         "converged": converged,
         "gradient": found.gradient,

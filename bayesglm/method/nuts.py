@@ -6,12 +6,11 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 
 from bayesglm.engine.laplace import approximate
 from bayesglm.engine.linear_target import linear_target, usable_precision
 from bayesglm.engine.target import AbstractTarget
-from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, checked_precision, whole
+from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, checked_precision, standard_normal, whole
 from bayesglm.method._generic import prepare_generic
 from bayesglm.method._loop import Settings, by_chain, constrained, sample
 
@@ -60,7 +59,7 @@ class NUTS(AbstractMethod):
         prepared = prepare_generic(target, key, self.num_chains)
         warmup = self.num_warmup or (300 if prepared.hessian_used else 1000)
         settings = Settings(warmup, self.target_accept or 0.8, self.max_tree_depth, prepared.hessian_used, True)
-        keys = self._keys(problem, target, key)
+        keys = problem.chain_keys(key, target.size, self.num_chains)
         sampled = sample(target, settings, prepared.z, keys, self.num_samples, monitor, prepared.inverse_mass)
         return _draws(target, sampled, {}, prepared.notes)
 
@@ -70,15 +69,10 @@ class NUTS(AbstractMethod):
         precision, notes = usable_precision(linear, self.precision)
         target = linear_target(linear, found.coordinates, precision)
         settings = Settings(self.num_warmup or 150, self.target_accept or 0.8, self.max_tree_depth, False, False)
-        keys = self._keys(problem, target, key)
-        starts = jax.vmap(jax.vmap(lambda k: jax.random.normal(jax.random.fold_in(k, 1), (target.dim,))))(keys)
+        keys = problem.chain_keys(key, target.size, self.num_chains)
+        starts = standard_normal(keys, target.dim)
         sampled = sample(target, settings, starts, keys, self.num_samples, monitor, step_size=0.5)
         return _draws(target, sampled, {"mode_converged": found.mode.converged}, notes)
-
-    def _keys(self, problem: Problem, target: AbstractTarget, key: Any) -> Any:
-        """(posterior, chain) keys."""
-        each = problem.keys(key, target.size)
-        return jax.vmap(lambda k: jax.vmap(lambda c: jax.random.fold_in(k, c))(jnp.arange(self.num_chains)))(each)
 
 
 def _draws(target: AbstractTarget, sampled: Any, per_neuron: dict[str, Any], notes: tuple[str, ...]) -> Draws:

@@ -12,7 +12,7 @@ from bayesglm._data import epoch_ids, neurons
 from bayesglm.basis import AbstractBasis, lag_kernels
 from bayesglm.prior import AbstractPrior, Gaussian
 from bayesglm.terms._base import AbstractTerm, Columns, Response, positions, resolved, settled
-from bayesglm.terms._plain import column_mean, covariate, feature_labels, nan_rows, positive_sd
+from bayesglm.terms._plain import column_mean, covariate, feature_labels, nan_rows, positive_sd, require_numbers
 
 Edge = Literal["drop", "zero"]
 
@@ -106,6 +106,7 @@ class Stimulus(AbstractLagged):
         if resolved(self):
             return self
         values, dims, own = covariate(data, self.column, response, "Stimulus")
+        require_numbers(values, 1 if own else 0, self.column)
         features = values.shape[2 if own else 1 :]
         lagged = self.lag_fields(response, 0, "signal", lead=round(self.lead / response.dt))
         sd = positive_sd(values, (0, 1) if own else 0, self.column)

@@ -76,6 +76,7 @@ class Linear(AbstractTerm):
         if resolved(self):
             return self
         values, dims, own = covariate(data, self.column, response, "Linear")
+        require_numbers(values, 1 if own else 0, self.column)
         axes = (0, 1) if own else 0
         prior = self.prior or Gaussian(dist.HalfNormal(1.0)).relative_to(1.0 / positive_sd(values, axes, self.column))
         labels = {dim: feature_labels(data, dim) for dim in dims}
@@ -124,6 +125,7 @@ class Offset(AbstractTerm):
         values, _, own = covariate(data, self.column, response, "Offset")
         if values.ndim != (2 if own else 1):
             raise ValueError(f"Offset({self.column!r}) wants one number a row (or a row and neuron); got shape {values.shape}.")
+        require_numbers(values, 1 if own else 0, self.column)
         return settled(self, shape=(), centre=column_mean(values, 1 if own else 0))
 
     def columns(self, data: xr.Dataset, response: Response) -> Columns:
@@ -160,6 +162,14 @@ def feature_labels(data: xr.Dataset, dim: str) -> np.ndarray:
     if dim == "neuron":
         return neurons(data)
     return data[dim].values if dim in data.coords else np.arange(data.sizes[dim])
+
+
+def require_numbers(values: np.ndarray, rows: int, column: str) -> None:
+    """Raise where a column (or an entry of it) is NaN in every row: no row could be scored; ``rows`` is the row axis."""
+    empty = np.isnan(values).all(axis=rows)
+    if empty.any():
+        which = "" if empty.ndim == 0 else f" at entries {np.argwhere(empty)[:5].tolist()}"
+        raise ValueError(f"Column {column!r} is NaN in every row{which}, so that no row could be scored: leave it out, or check how it was made.")
 
 
 def column_mean(values: np.ndarray, axis: int) -> np.ndarray:

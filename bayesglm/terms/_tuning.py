@@ -70,7 +70,10 @@ class Tuning(AbstractTerm):
             return self
         periods = [period(data, column) for column in self.column]
         points = self.points(data)
-        basis = self.basis.resolve_values(points, periods[0] if len(periods) == 1 else tuple(periods))
+        try:
+            basis = self.basis.resolve_values(points, periods[0] if len(periods) == 1 else tuple(periods))
+        except ValueError as error:
+            raise ValueError(f"Tuning of {' and '.join(map(repr, self.column))}: {error}") from error
         values = basis.kernels(points)
         ranges = np.array([_span(self._one(data, column), p) for column, p in zip(self.column, periods, strict=True)])
         return settled(

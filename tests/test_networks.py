@@ -1,0 +1,64 @@
+"""Bands over the prior: 90 % intervals of net effects hold the truth in 90 % of simulated networks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from studies import networks, record
+
+from bayesglm import method
+
+NETWORKS, ROWS = 100, 4_000
+LOW, HIGH = 0.86, 0.94
+SAFE_RATE = 200.0  # spikes/s
+PLANTED = 0.6  # eta at the peak of each kernel
+QUICK = method.NUTS(num_samples=250, num_chains=2)
+
+
+def _drawn(n, seed):
+    return [networks.from_prior(np.random.default_rng([seed, i, 1])) for i in range(n)]
+
+
+def _planted(n, seed):
+    return [networks.planted(np.random.default_rng([seed, i, 2]), PLANTED) for i in range(n)]
+
+
+def test_a_few_networks():
+    bands = networks.study(_drawn(6, 3) + _planted(1, 3), 1_500, QUICK, seed=3)
+    hits = networks.covered(bands)[:6]
+    assert abs(hits.mean() - 0.9) < 4 * np.sqrt(0.9 * 0.1 / hits.size)
+    ring = networks.Bands(*(part[6:] for part in bands))
+    assert networks.sign_found(ring).all()
+
+
+@pytest.mark.slow
+def test_coverage_of_net_effects():
+    bands = networks.study(_drawn(NETWORKS, 11), ROWS, method.NUTS(num_samples=400), seed=11)
+    hits = networks.covered(bands)
+    by_network = hits.mean(1)
+    width = np.nanmean(bands.upper - bands.lower)
+    result = {
+        "networks": NETWORKS,
+        "rows": ROWS,
+        "dt": networks.DT,
+        "intervals": int(hits.size),
+        "nominal": 0.9,
+        "coverage": float(hits.mean()),
+        "standard_error_by_network": float(by_network.std(ddof=1) / np.sqrt(NETWORKS)),
+        "width_over_prior_width": float(width / (2 * 1.645 * np.nanstd(bands.truth))),
+        "fastest_rate": float(bands.peak_rate.max()),
+        "largest_rhat": float(bands.rhat.max()),
+    }
+    record.keep("coverage_networks", result)
+    assert bands.peak_rate.max() < SAFE_RATE
+    assert LOW <= hits.mean() <= HIGH
+
+
+@pytest.mark.slow
+def test_planted_couplings_are_found_with_their_sign():
+    bands = networks.study(_planted(20, 12), ROWS, method.NUTS(num_samples=400), seed=12)
+    found = networks.sign_found(bands)
+    null = networks.covered(bands)[bands.truth[:, ~np.eye(networks.CELLS, dtype=bool)] == 0]
+    result = {"networks": 20, "rows": ROWS, "planted": int(found.size), "found": int(found.sum()), "zeros_covered": float(null.mean())}
+    record.keep("planted_couplings", result)
+    assert found.all()
