@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bayesglm import _plot as plot
     from bayesglm import basis, datasets, family, method, prior
+    from bayesglm._compare import compare
     from bayesglm._data import angle, bin_spikes, concat, folds, from_pynapple, from_trials, recording, signal, split
     from bayesglm._filters import filters, interval
     from bayesglm._fit import Fit, fit, fit_all
     from bayesglm._function import from_function
     from bayesglm._glm import GLM
+    from bayesglm._loo import loo, waic
     from bayesglm._model import AbstractModel, Block, Design
+    from bayesglm._predict import predict
+    from bayesglm._score import score
     from bayesglm._store import load, save
     from bayesglm._summary import summary
     from bayesglm._tuning import tuning
@@ -25,6 +29,10 @@ _WHERE = {
     **dict.fromkeys(("Fit", "fit", "fit_all"), "_fit"),
     "GLM": "_glm",
     "from_function": "_function",
+    "compare": "_compare",
+    **dict.fromkeys(("loo", "waic"), "_loo"),
+    "predict": "_predict",
+    "score": "_score",
     "summary": "_summary",
     "tuning": "_tuning",
     **dict.fromkeys(("AbstractModel", "Block", "Design"), "_model"),

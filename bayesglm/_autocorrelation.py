@@ -41,7 +41,7 @@ def correlation_time(series: np.ndarray, epochs: np.ndarray | None = None) -> np
     >>> noise = np.random.default_rng(0).normal(size=(2, 20000))
     >>> from scipy.signal import lfilter
     >>> slow = lfilter([1], [1, -np.exp(-1 / 50)], noise[0])
-    >>> bool(35 < correlation_time(slow)[0] < 70), correlation_time(noise[1])[0]
+    >>> bool(35 < correlation_time(slow)[0] < 70), float(correlation_time(noise[1])[0])
     (True, 0.0)
     """
     sums = np.asarray(series, float).reshape(len(series), -1)

@@ -150,6 +150,16 @@ def compare(fits: Mapping[str, Fit | Elpd], ic: str = "loo", unit: str | None = 
     References
     ----------
     Vehtari, Gelman and Gabry 2017; Sivula, Magnusson, Matamoros and Vehtari 2020.
+
+    Examples
+    --------
+    >>> import bayesglm as bg
+    >>> x = np.random.default_rng(0).normal(size=600)
+    >>> data = bg.recording(dt=0.1, spikes=np.random.default_rng(1).poisson(np.exp(x - 1))[:, None], x=x)
+    >>> models = {"constant": bg.GLM(bg.Baseline()), "driven": bg.GLM(bg.Baseline() + bg.Linear("x"))}
+    >>> found = bg.compare(bg.fit_all(models, data, "laplace", progress=False), block=1.0)
+    >>> found.best.name, found.best.verdict
+    ('driven', 'better')
     """
     if not isinstance(fits, Mapping) or len(fits) < 2:
         raise ValueError("compare wants two models or more, as in compare({'alone': fit, 'coupled': other}).")

@@ -9,6 +9,7 @@ import xarray as xr
 
 from bayesglm._autocorrelation import correlation_time, covariates, slowest
 from bayesglm._data import bin_width, epoch_ids, is_time, row_dim
+from bayesglm._training import training_data
 from bayesglm.terms._lagged import AbstractLagged
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _ids(data: xr.Dataset, kind: str, block: Block | None) -> np.ndarray:
 def default_block(fits: dict[str, Fit], pointwise: np.ndarray, what: str) -> Block:
     """The default length: the largest of 10 longest filters, 20 correlation times of ``pointwise`` and of the slowest covariate."""
     lengths = [_longest_filter(fit) for fit in fits.values()] + [_slowest_covariate(fit) for fit in fits.values()]
-    data = next(iter(fits.values())).data
+    data = training_data(next(iter(fits.values())))
     seconds = float(correlation_time(pointwise, epoch_ids(data)).max(initial=0.0)) * bin_width(data)
     lengths.append(Block(MEMORIES * seconds, f"{MEMORIES} x the correlation time of the {what}, {seconds:.3g} s"))
     longest = max(lengths, key=lambda length: length.seconds)
@@ -97,16 +98,16 @@ def default_block(fits: dict[str, Fit], pointwise: np.ndarray, what: str) -> Blo
 
 
 def _longest_filter(fit: Fit) -> Block:
-    lagged = [term for term in getattr(fit.model, "terms", ()) if isinstance(term, AbstractLagged)]
-    longest = max(lagged, key=lambda term: len(term.kernels) * term.dt, default=None)
-    if longest is None:
+    lagged = {term.name: len(term.lags) * bin_width(training_data(fit)) for term in getattr(fit.model, "terms", ()) if isinstance(term, AbstractLagged)}
+    if not lagged:
         return Block(0.0, "")
-    seconds = len(longest.kernels) * longest.dt
-    return Block(FILTERS * seconds, f"{FILTERS} x the longest filter, {longest.name!r}, {seconds:.3g} s")
+    name = max(lagged, key=lagged.__getitem__)
+    return Block(FILTERS * lagged[name], f"{FILTERS} x the longest filter, {name!r}, {lagged[name]:.3g} s")
 
 
 def _slowest_covariate(fit: Fit) -> Block:
-    seconds, name = slowest(fit.data, covariates(fit.model, fit.data))
+    data = training_data(fit)
+    seconds, name = slowest(data, covariates(fit.model, data))
     return Block(MEMORIES * seconds, f"{MEMORIES} x the correlation time of {name!r}, {seconds:.3g} s")
 
 

@@ -15,7 +15,7 @@ from bayesglm._data import split
 from bayesglm._filters import filters, interval
 from bayesglm._fit import Fit, fit_all
 from bayesglm._glm import GLM
-from bayesglm._plot._style import look, new_figure
+from bayesglm._plot._style import caution, look, new_figure
 from bayesglm._score import score
 from bayesglm.method import MAP, NUTS, AbstractMethod
 from bayesglm.terms import Baseline, History, Stimulus
@@ -86,12 +86,13 @@ def draw(fits: dict[str, Fit], test: xr.Dataset, out: Path) -> list[Path]:
 def _rates(fits: dict[str, Fit], test: xr.Dataset) -> Figure:
     """The rates of all models over the same held-out spikes."""
     with look():
-        figure = new_figure(None, 8.0, 2.7 * len(fits))
+        figure = new_figure(None, 8.0, 2.6 * len(fits))
         axes = figure.subplots(len(fits), 1, sharex=True)
-    for ax, (name, fit) in zip(axes, fits.items(), strict=True):
-        plot.rate(fit, test, start=_SHOWN[0], stop=_SHOWN[1], ax=ax)
-        ax.set_title(f"{name} (held out); {ax.get_title()}")
-        ax.label_outer()
+        for ax, (name, fit) in zip(axes, fits.items(), strict=True):
+            plot.rate(fit, test, start=_SHOWN[0], stop=_SHOWN[1], ax=ax)
+            title = caution(fit, f"{name}: held-out rate one step ahead, given the real past")
+            ax.set_title(title["text"], color=title["color"])
+            ax.label_outer()
     return figure
 
 
@@ -112,8 +113,9 @@ def _what(data: xr.Dataset, train: xr.Dataset, test: xr.Dataset) -> str:
 def _scores(fits: dict[str, Fit], test: xr.Dataset) -> list[str]:
     width = max(map(len, fits))
     values = {name: score(fit, test, "bits_per_spike") for name, fit in fits.items()}
-    lines = [f"{name:<{width}}  {float(value.squeeze()):.3f} bits/spike held out" for name, value in values.items()]
-    return [*lines, f"(over {next(iter(values.values())).attrs['null']})"]
+    return [
+        f"{name:<{width}}  {float(value.squeeze()):.3f} bits/spike held out, over a constant rate at {value.attrs['null']}" for name, value in values.items()
+    ]
 
 
 def _found(fit: Fit) -> list[str]:
@@ -124,7 +126,7 @@ def _found(fit: Fit) -> list[str]:
     return [
         f"The stimulus acts most {_ms(peak)} back: log-gain per dB {_band(peak)}.",
         f"{_ms(history.isel(lag=0))} after a spike the rate is multiplied by {_band(history.isel(lag=0))}: the receptor is refractory.",
-        f"From {_ms(back)} after a spike on a gain of 1 is within the band: {_band(back)}.",
+        f"{_ms(back)} after a spike its band first reaches a gain of 1: {_band(back)}.",
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import numpy as np
@@ -12,6 +12,9 @@ import xarray as xr
 
 from bayesglm._data import bin_width, neurons, require_column, row_dim
 from bayesglm._model import AbstractModel, Design
+
+if TYPE_CHECKING:
+    from bayesglm.engine.linear import Linear
 
 
 class FunctionModel(AbstractModel):
@@ -64,6 +67,13 @@ class FunctionModel(AbstractModel):
     def __call__(self, design: Design) -> None:
         self.function(**design.shared)
 
+    def linear(self, design: Design) -> Linear | None:
+        if not self.linear_sites:
+            return None
+        from bayesglm.engine.from_trace import linear_of_story
+
+        return linear_of_story(self, design, self.linear_sites, self.site)
+
     def coords(self) -> dict[str, np.ndarray]:
         return {dim: np.asarray(values) for dim, values in self.labels}
 
@@ -86,12 +96,16 @@ def from_function(function: Callable[..., Any], linear: Sequence[str] = ()) -> F
         ``numpyro.plate("neuron", n, dim=-1)`` get the dim ``neuron``; others are named by
         ``infer={"event_dims": [...]}``.
     linear : sequence of str
-        Sites that enter the linear predictor linearly; checked numerically.
+        Sites in which the linear predictor is linear; the fit is then as fast as a ``GLM``'s, in the same coordinates. Their
+        priors are Normal, Laplace, StudentT or flat, with known scales or one learned scale a site; the response is Poisson,
+        Bernoulli or Normal; nothing else is sampled. Checked numerically by ``fit``. ``numpyro.deterministic`` sites are
+        not kept on this route.
 
     Raises
     ------
     ValueError
-        By ``fit``: a parameter that is no column; no observed site, or several; NaN in a column.
+        By ``fit``: a parameter that is no column; no observed site, or several; NaN in a column; sites in ``linear=`` in
+        which the model is not linear (the sentence names them).
 
     Examples
     --------

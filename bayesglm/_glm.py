@@ -98,7 +98,7 @@ class GLM(AbstractModel):
         elif column.dims != (row_dim(data),):
             raise ValueError(f"The response {self.response!r} has dims {column.dims}; it wants ({row_dim(data)},) or ({row_dim(data)}, neuron).")
         if column.dtype.kind not in "biuf":
-            raise ValueError(f"The response {self.response!r} holds {column.dtype} values; it wants numbers: code categories as 0 and 1 for family.Bernoulli().")
+            raise ValueError(f"The response {self.response!r} holds {column.dtype} values; it wants numbers: code two categories as 0 and 1.")
         spiking = self.family.counts or self.family.discrete
         return Response(self.response, receivers, everyone, bin_width(data), spiking)
 

@@ -45,9 +45,11 @@ def _stamp(point: bool) -> dict[str, str]:
 
 def _squeezed(value: np.ndarray, site: dict[str, Any] | None, draws: Draws, model: AbstractModel) -> np.ndarray:
     """Drop the neuron axis of size one where the response has no neurons."""
+    if draws.by_neuron and not model.has_neurons:
+        return value[:, :, 0]
     if model.has_neurons or site is None or neuron_axis(site) is None:
         return value
-    return value[:, :, 0] if draws.by_neuron else np.squeeze(value, neuron_axis(site))
+    return np.squeeze(value, neuron_axis(site))
 
 
 def _dims(name: str, site: dict[str, Any] | None, count: int, draws: Draws, model: AbstractModel) -> list[str]:

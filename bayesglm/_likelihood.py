@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeGuard
 
 import equinox as eqx
 import jax
@@ -23,7 +23,7 @@ from bayesglm.engine.target import latent_sites, traced
 if TYPE_CHECKING:
     from bayesglm._fit import Fit
 
-What = Literal["log_prob", "mean", "rate", "response"]
+What = Literal["log_prob", "log_mean", "mean", "rate", "response"]  # log_mean: log of the draw-averaged probability, as one draw
 _NUMBERS = 1 << 22  # draws x neurons x rows held at once: 32 MB, and a few temporaries of that size
 _LEAST_ROWS = 16
 
@@ -60,7 +60,8 @@ def source(fit: Fit, data: xr.Dataset | None = None, draws: np.ndarray | None = 
     where = recording_of(fit, data)
     design = fit.model.design(where).bare()
     posterior = fit.posterior if draws is None else fit.posterior.isel(draw=draws)
-    values, size = _glm_values(fit.model, posterior) if _is_glm(fit.model) else _story_values(fit.model, design, posterior)
+    model = fit.model
+    values, size = _glm_values(model, posterior) if _is_glm(model) else _story_values(model, design, posterior)
     scored = np.broadcast_to(np.asarray(design.weight()) > 0, (design.rows, size)).copy()
     if common and fit.scored is not None and (data is None or data is fit.data):
         scored &= (fit.scored > 0)[:, None]
@@ -110,9 +111,9 @@ def response_chunks(made: Source, what: What, key: Any = 0) -> Iterator[tuple[sl
 
 def log_mean_chunks(made: Source) -> Iterator[tuple[slice, np.ndarray]]:
     """log of the mean over draws of p(y | draw): (rows, (row, neuron)); 0 where not scored."""
-    for rows, values in log_likelihood_chunks(made):
-        with double():
-            yield rows, np.asarray(_log_mean(values))
+    response_of(made)
+    for rows, values in response_chunks(made, "log_mean"):
+        yield rows, np.where(made.scored[rows], values[0], 0.0)
 
 
 def gathered(made: Source, chunks: Iterator[tuple[slice, np.ndarray]]) -> np.ndarray:
@@ -131,7 +132,15 @@ def response_of(made: Source) -> np.ndarray:
     site = None if _can_cut(made.design) else _site(made)
     if site is None or not site["is_observed"]:
         raise ValueError(f"The recording lacks the response {made.model.observed_site()!r}: a likelihood is of responses. bg.predict needs none.")
-    return np.asarray(site["value"]).reshape(made.scored.shape)
+    return np.asarray(site["value"]).reshape(len(made.scored), -1)
+
+
+def labels_of(fit: Fit, size: int) -> np.ndarray | None:
+    """Labels of the responses a row; None where there is one, without a dim."""
+    labels = fit.model.coords().get("neuron", ())
+    if size == 1 and not fit.model.has_neurons:
+        return None
+    return np.asarray(labels) if len(labels) == size else np.arange(size)
 
 
 def is_mass(made: Source) -> bool:
@@ -148,12 +157,12 @@ def _site(made: Source) -> dict[str, Any]:
         return _observed(traced(made.model, made.design, {name: value[0] for name, value in made.values.items()}), made.model)
 
 
-@jax.jit
-def _log_mean(values: Any) -> Any:
-    return jax.nn.logsumexp(values, axis=0) - jnp.log(values.shape[0])
+def _over_draws(what: What, values: Any) -> Any:
+    """(draw, ...) -> (1, ...) where the draws are averaged."""
+    return jax.nn.logsumexp(values, axis=0, keepdims=True) - jnp.log(values.shape[0]) if what == "log_mean" else values
 
 
-def _is_glm(model: AbstractModel) -> bool:
+def _is_glm(model: AbstractModel) -> TypeGuard[GLM]:
     return isinstance(model, GLM) and model.family.n_predictors == 1
 
 
@@ -170,7 +179,7 @@ def _chunk_rows(rows: int, columns: int) -> int:
 def _glm_values(model: GLM, posterior: xr.Dataset) -> tuple[dict[str, np.ndarray], int]:
     """Weights (draw, neuron, *shape) of every term, learned parameters (draw, neuron) of the family; how many neurons."""
     names = [term.name for term in model.terms if term.name in posterior] + list(model.family.hyper(model.response))
-    return {name: _stacked(posterior[name], ["neuron"]) for name in names}, model.target.size
+    return {name: _stacked(posterior[name], ["neuron"]) for name in names}, model.target.size if model.target is not None else 1
 
 
 def _story_values(model: AbstractModel, design: Design, posterior: xr.Dataset) -> tuple[dict[str, np.ndarray], int]:
@@ -196,13 +205,14 @@ def _stacked(array: xr.DataArray, plates: list[str]) -> np.ndarray:
 
 def _read(made: Source, part: Design, what: What, key: Any) -> Any:
     """(draw, neuron, row) of one chunk."""
-    if not _is_glm(made.model):
+    model = made.model
+    if not _is_glm(model):
         step = max(1, _NUMBERS // max(1, made.scored.size)) if not _can_cut(part) else made.draws
-        return jnp.swapaxes(_story_read(what, made.model, part, made.values, jnp.asarray(made.dt), key, min(step, made.draws)), 1, 2)
-    columns, weights = _columns(made.model, part, made.values)
-    sites = {site: made.values[site][:, :, None] for site in made.model.family.hyper(made.model.response)}
+        return jnp.swapaxes(_story_read(what, model, part, made.values, jnp.asarray(made.dt), key, min(step, made.draws)), 1, 2)
+    columns, weights = _columns(model, part, made.values)
+    sites = {site: made.values[site][:, :, None] for site in model.family.hyper(model.response)}
     offset, y = part.each.get("offset"), part.each.get("response")
-    return _glm_read(what, made.model.family, columns, weights, offset, sites, y, jnp.asarray(made.model.target.dt), key)
+    return _glm_read(what, model.family, columns, weights, offset, sites, y, jnp.asarray(made.dt), key)
 
 
 def _columns(model: GLM, part: Design, values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -228,7 +238,7 @@ def _glm_read(what: What, family: Any, columns: Any, weights: Any, offset: Any, 
         eta = eta + jnp.einsum("snp,ntp->snt", weights["own"], columns["own"])
     eta = eta if offset is None else eta + offset
     law = family(eta, sites, dt)
-    return jnp.broadcast_to(_figure(what, law, y, key, lambda: family.rate(eta, sites, dt)), eta.shape)
+    return _over_draws(what, jnp.broadcast_to(_figure(what, law, y, key, lambda: family.rate(eta, sites, dt)), eta.shape))
 
 
 @eqx.filter_jit
@@ -242,11 +252,11 @@ def _story_read(what: What, model: Any, part: Design, values: Any, dt: Any, key:
         return found.reshape(found.shape[0], -1)
 
     keys = jax.random.split(key, jax.tree.leaves(values)[0].shape[0])
-    return jax.lax.map(one, (values, keys), batch_size=batch)
+    return _over_draws(what, jax.lax.map(one, (values, keys), batch_size=batch))
 
 
 def _figure(what: What, law: Any, y: Any, key: Any, rate: Callable[[], Any]) -> Any:
-    if what == "log_prob":
+    if what in ("log_prob", "log_mean"):
         return law.log_prob(y)
     if what == "response":
         return law.sample(key)

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
+from scipy.special import logsumexp
 
 from bayesglm._cut import Block, Cut, chosen_units, cut, default_block, stated_block
 from bayesglm._data import row_dim
 from bayesglm._double import in_double
 from bayesglm._elpd import UNRELIABLE_P, UNRELIABLE_SHARE, Elpd, Identity
-from bayesglm._likelihood import Source, gathered, is_mass, log_likelihood_chunks, log_mean_chunks, response_of, source
+from bayesglm._likelihood import Source, gathered, is_mass, labels_of, log_likelihood_chunks, log_mean_chunks, response_of, source
 from bayesglm._training import training_data
-from bayesglm.engine.psis import loo_units, pareto_k_threshold, relative_efficiency, waic_units
+from bayesglm.engine.psis import loo_units, pareto_k_threshold, psis, relative_efficiency, waic_units
 
 if TYPE_CHECKING:
     from bayesglm._fit import Fit
@@ -48,6 +49,10 @@ def loo(fit: Fit, unit: str | None = None, se: str | None = None, block: float |
     Elpd
         Prints as a readable summary; in nats.
 
+    Notes
+    -----
+    Draws of an approximation (``method.Laplace``) are weighted by log p - log q besides; Pareto k judges both.
+
     Raises
     ------
     ValueError
@@ -56,6 +61,15 @@ def loo(fit: Fit, unit: str | None = None, se: str | None = None, block: float |
     References
     ----------
     Vehtari, Gelman and Gabry 2017; Vehtari et al. 2024 (PSIS); Roberts et al. 2017 (blocks).
+
+    Examples
+    --------
+    >>> import bayesglm as bg
+    >>> data = bg.recording(dt=0.1, spikes=np.random.default_rng(0).poisson(0.5, (400, 1)))
+    >>> fit = bg.fit(bg.GLM(bg.Baseline()), data, "laplace", progress=False)
+    >>> found = bg.loo(fit, block=1.0)
+    >>> found.unit, found.n_data_points, bool(0.5 < found.p < 1.5)
+    ('block', 40, True)
     """
     return evaluate(fit, "loo", unit, se, block)
 
@@ -87,6 +101,15 @@ def waic(fit: Fit, unit: str | None = None, block: float | None = None) -> Elpd:
     References
     ----------
     Watanabe 2010; Gelman, Hwang and Vehtari 2014.
+
+    Examples
+    --------
+    >>> import bayesglm as bg
+    >>> data = bg.recording(dt=0.1, spikes=np.random.default_rng(0).poisson(0.5, (400, 1)))
+    >>> fit = bg.fit(bg.GLM(bg.Baseline()), data, "laplace", progress=False)
+    >>> found = bg.waic(fit)
+    >>> found.unit, found.n_data_points, bool(0.5 < found.p < 1.5)
+    ('bin', 400, True)
     """
     return evaluate(fit, "waic", unit, None, block)
 
@@ -99,8 +122,8 @@ def evaluate(fit: Fit, ic: str, unit: str | None, se: str | None, block: float |
     made = source(fit)
     length = _length(fit, made, data, block) if "block" in (unit, se) else None
     plan = cut(data, unit, se, length)
-    joint = _shared(fit)
-    return _record(fit, made, data, plan, _figures(made, plan, ic, joint), ic, joint)
+    joint = made.scored.shape[1] > 1 and any("neuron" not in array.dims for array in fit.posterior.data_vars.values())
+    return _record(fit, made, data, plan, _figures(made, plan, ic, joint, _log_ratio(fit)), ic, joint)
 
 
 def refuse_point(fit: Fit, ic: str) -> None:
@@ -125,9 +148,13 @@ def log_mean_rows(made: Source) -> np.ndarray:
     return np.where(made.scored.any(1), gathered(made, log_mean_chunks(made)).sum(1), np.nan)
 
 
-def _shared(fit: Fit) -> bool:
-    """Whether neurons share parameters, so that the posterior is no product over neurons."""
-    return fit.model.has_neurons and any("neuron" not in array.dims for array in fit.posterior.data_vars.values())
+def _log_ratio(fit: Fit) -> np.ndarray | None:
+    """(neuron, draw) log p - log q of draws from an approximation; None where draws are from the posterior itself."""
+    ratio = fit.idata["sample_stats"].get("log_ratio") if "sample_stats" in fit.idata.children else None
+    if ratio is None:
+        return None
+    values = ratio.transpose("chain", "draw", ...).values
+    return values.reshape(values.shape[0] * values.shape[1], -1).T
 
 
 class _Figures(NamedTuple):
@@ -136,8 +163,9 @@ class _Figures(NamedTuple):
     k: np.ndarray
 
 
-def _figures(made: Source, plan: Cut, ic: str, joint: bool) -> _Figures:
-    """Figures of every unit and neuron, a chunk of units at a time."""
+def _figures(made: Source, plan: Cut, ic: str, joint: bool, ratio: np.ndarray | None) -> _Figures:
+    """Figures of every unit and neuron, a chunk of units at a time; ``ratio`` (neuron, draw) of an approximation's draws."""
+    ratio = ratio.sum(0, keepdims=True) if joint and ratio is not None else ratio
     scored = made.scored.any(1, keepdims=True) if joint else made.scored
     present = np.logical_or.reduceat(scored, plan.first, axis=0)
     elpd, p, k = (np.full(present.shape, np.nan) for _ in range(3))
@@ -147,7 +175,7 @@ def _figures(made: Source, plan: Cut, ic: str, joint: bool) -> _Figures:
         if not here.any():
             continue
         log_lik = np.moveaxis(values, 0, 2)[here]
-        found = _of_units(log_lik, made.chains, ic)
+        found = _of_units(log_lik, made.chains, ic, None if ratio is None else ratio[np.nonzero(here)[1]])
         for out, figure in zip((elpd, p, k), found, strict=True):
             piece = np.full(here.shape, np.nan)
             piece[here] = figure
@@ -155,15 +183,24 @@ def _figures(made: Source, plan: Cut, ic: str, joint: bool) -> _Figures:
     return _Figures(elpd, p, k)
 
 
-def _of_units(log_lik: np.ndarray, chains: int, ic: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _of_units(log_lik: np.ndarray, chains: int, ic: str, ratio: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """elpd, p and k of (unit, draw) log likelihoods."""
     if ic == "waic":
         criterion = waic_units(log_lik)
         return criterion.elpd, criterion.p_waic, np.full(len(log_lik), np.nan)
+    if ratio is not None:
+        return _reweighted(log_lik, ratio)
     by_chain = np.moveaxis(log_lik.reshape(len(log_lik), chains, -1), 0, 2)
     efficiency = relative_efficiency(by_chain)
     left = loo_units(log_lik, np.where(np.isfinite(efficiency) & (efficiency > 0), efficiency, 1.0))
     return left.elpd, left.p_loo, left.k
+
+
+def _reweighted(log_lik: np.ndarray, ratio: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same from independent draws of q: what is left out is left out of p = q exp(ratio)."""
+    without, k = psis(ratio - log_lik)
+    elpd, lppd = (np.asarray(logsumexp(weights + log_lik, axis=1)) for weights in (without, psis(ratio)[0]))
+    return elpd, lppd - elpd, k
 
 
 def unit_sums(made: Source, units: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -185,7 +222,8 @@ def unit_sums(made: Source, units: np.ndarray) -> Iterator[tuple[np.ndarray, np.
 
 
 def _record(fit: Fit, made: Source, data: xr.Dataset, plan: Cut, figures: _Figures, ic: str, joint: bool) -> Elpd:
-    labels = np.array(["all"]) if joint else fit.model.coords().get("neuron", np.arange(figures.elpd.shape[1]))
+    labels = np.array(["all"]) if joint else labels_of(fit, made.scored.shape[1])
+    labels = np.arange(1) if labels is None else labels
     row = row_dim(data)
     begins = data[row].values[plan.first] if row in data.coords else plan.first
     kept = ~np.isnan(figures.elpd).all(1)

@@ -10,7 +10,7 @@ import xarray as xr
 
 from bayesglm._data import is_time, row_dim
 from bayesglm._double import in_double
-from bayesglm._likelihood import recording_of, response_chunks, source
+from bayesglm._likelihood import labels_of, recording_of, response_chunks, source
 from bayesglm.method._base import whole
 
 if TYPE_CHECKING:
@@ -114,10 +114,11 @@ def _labelled(fit: Fit, data: xr.Dataset, out: np.ndarray, kept: np.ndarray, kin
     coords = {name: data[name].variable for name in data.coords if data[name].dims == (row,)}
     coords |= {name: posterior[name].variable for name in ("chain", "draw")}
     dims = ["chain", "draw", row, "neuron"]
-    if fit.model.has_neurons:
-        coords |= {"neuron": fit.model.coords().get("neuron", np.arange(out.shape[2]))}
-    else:
+    labels = labels_of(fit, out.shape[2])
+    if labels is None:
         shaped, dims = shaped[..., 0], dims[:3]
+    else:
+        coords |= {"neuron": labels}
     attrs = {"kind": kind, "units": _units(fit, data, kind), "posterior": "point" if fit.point else "draws"} | ({"note": note} if note else {})
     return xr.DataArray(shaped, coords, dims, f"{fit.model.observed_site() or 'response'}_{kind}", attrs)
 

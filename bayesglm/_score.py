@@ -11,7 +11,7 @@ import xarray as xr
 
 from bayesglm._autocorrelation import covariates, gap_between, slowest
 from bayesglm._double import double, in_double
-from bayesglm._likelihood import Source, gathered, is_mass, log_mean_chunks, response_chunks, response_of, source
+from bayesglm._likelihood import Source, gathered, is_mass, labels_of, log_mean_chunks, response_chunks, response_of, source
 from bayesglm._training import training_data
 from bayesglm.family import AbstractFamily, Bernoulli, Gaussian, Poisson
 
@@ -80,7 +80,7 @@ def score(fit: Fit, data: xr.Dataset | None = None, metric: str = "log_likelihoo
         raise ValueError(f"metric={metric!r} is unknown; it is one of {', '.join(map(repr, METRICS))}.")
     inside = data is None or data is fit.data
     made = source(fit, data)
-    if not inside:
+    if data is not None and not inside:
         _note_nearness(fit, data)
     scored = _Scored(made, np.asarray(response_of(made), float), gathered(made, log_mean_chunks(made)), null_of(fit))
     values = METRICS[metric](scored)
@@ -131,11 +131,10 @@ def null_of(fit: Fit) -> Null:
 
 def _stored_null(fit: Fit) -> Null:
     """Of a fit loaded without its recording: what the model knows of its training part."""
-    level = getattr(fit.model, "level", None)
-    if level is None:
+    model: Any = fit.model
+    if getattr(model, "level", None) is None:
         training_data(fit)
-    family = fit.model.family
-    return Null(family, np.asarray(level), _constants(family, np.asarray(fit.model.spread)), "the training mean (of all observed training rows)")
+    return Null(model.family, np.asarray(model.level), _constants(model.family, np.asarray(model.spread)), "the training mean (of all observed training rows)")
 
 
 def _constants(family: AbstractFamily, spread: np.ndarray) -> dict[str, np.ndarray]:
@@ -196,9 +195,9 @@ def _labelled(fit: Fit, scored: _Scored, values: np.ndarray, attrs: dict[str, An
     rows = scored.made.scored.sum(0)
     mean = scored.summed(scored.log_mean) / np.where(rows > 0, rows, np.nan)
     attrs |= {"null": scored.null.words, "posterior": "point" if fit.point else "draws"}
-    if not fit.model.has_neurons:
+    labels = labels_of(fit, len(values))
+    if labels is None:
         return xr.DataArray(float(values[0]), name=attrs["metric"], attrs=attrs | {"rows": int(rows[0]), "mean": float(mean[0])})
-    labels = fit.model.coords().get("neuron", np.arange(len(values)))
     return xr.DataArray(values, {"neuron": labels}, ["neuron"], attrs["metric"], attrs | {"rows": rows.tolist(), "mean": mean.tolist()})
 
 

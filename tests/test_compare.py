@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import arviz_base
 import arviz_stats
+import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
+import xarray as xr
 from scipy import stats
 from scipy.special import logsumexp
 from synthetic import made_up
@@ -17,6 +23,7 @@ from bayesglm._cut import Block, cut
 from bayesglm._elpd import clustered_se
 from bayesglm._likelihood import log_likelihood_chunks, source
 from bayesglm._loo import loo, unit_sums, waic
+from bayesglm._score import score
 from bayesglm.engine.psis import loo_units
 
 G = prior.Gaussian(1.0)
@@ -227,6 +234,47 @@ def test_blocks_are_never_shorter_than_asked_for(recording):
     assert lengths.min() >= 70
     assert np.ptp(lengths) <= 1
     assert plan.block.seconds >= 0.7
+
+
+def test_draws_of_an_approximation_are_weighted(recording):
+    model = bg.GLM(bg.Baseline(G))
+    at = np.log(recording["spikes"].values.mean(0))
+    exact = made_up(model, recording, {"baseline": at}, sd=0.03, draws=2000)
+    wide = made_up(model, recording, {"baseline": at}, sd=0.045, draws=2000, seed=1)
+    off = (wide.posterior["baseline"] - at) / 0.03
+    wide.idata["sample_stats"] = xr.DataTree(xr.Dataset({"log_ratio": -0.5 * off**2 * (1 - (0.03 / 0.045) ** 2)}))
+    truth, found = loo(exact, block=0.5), loo(wide, block=0.5)
+    assert found.elpd == pytest.approx(truth.elpd, abs=0.2)
+    assert found.p == pytest.approx(truth.p, abs=0.2)
+    assert found.n_bad == 0
+    del wide.idata["sample_stats"]
+    assert abs(loo(wide, block=0.5).p - truth.p) > 1
+
+
+def test_functions_are_compared(recording):
+    def flat(spikes):
+        level = numpyro.sample("level", dist.Normal(0, 1))
+        numpyro.sample("spikes", dist.Poisson(jnp.exp(level) * jnp.ones(spikes.shape)), obs=spikes)
+
+    def own(spikes):
+        with numpyro.plate("neuron", spikes.shape[1], dim=-1):
+            level = numpyro.sample("level", dist.Normal(0, 1))
+            with numpyro.plate("row", spikes.shape[0], dim=-2):
+                numpyro.sample("spikes", dist.Poisson(jnp.exp(level)), obs=spikes)
+
+    at = np.log(recording["spikes"].values.mean())
+    glm = posterior_like(bg.GLM(bg.Baseline(G)), recording, {"baseline": at})
+    levels = glm.posterior.rename(baseline="level")
+    plated = replace(glm, model=bg.from_function(own).resolve(recording), idata=xr.DataTree.from_dict({"posterior": levels}))
+    found = compare({"glm": glm, "function": plated}, block=0.5)
+    assert found["glm"].difference == pytest.approx(0, abs=1e-6)
+    joint = xr.DataTree.from_dict({"posterior": levels.isel(neuron=0, drop=True)})
+    whole = replace(glm, model=bg.from_function(flat).resolve(recording), idata=joint)
+    together = loo(whole, block=0.5)
+    assert together.elpd_i.shape == (60, 1)
+    assert together.elpd == pytest.approx(loo(glm, block=0.5).elpd, abs=10)
+    assert "share parameters" in repr(together)
+    assert score(whole).shape == (2,)
 
 
 def test_bad_weights_are_told(recording):

@@ -116,11 +116,11 @@ def test_level_inverts_the_mean(case: FamilyCase) -> None:
 def test_log_density_leaves_out_terms_in_the_response_alone(case: FamilyCase) -> None:
     made = case.make()
     eta, y = np.meshgrid(ETA[1:-1], responses(case), indexing="ij")
+    left = []
     for factor in (1.0, 2.0):
         hyper = {name: factor * value for name, value in case.hyper.items()}
-        left = np.asarray(made(eta, hyper, DT).log_prob(y) - made.log_density(eta, y, hyper, DT))
-        first = left[0] if factor == 1.0 else first
-        np.testing.assert_allclose(left, np.broadcast_to(first, left.shape), rtol=1e-9, atol=1e-7)
+        left.append(np.asarray(made(eta, hyper, DT).log_prob(y) - made.log_density(eta, y, hyper, DT)))
+    np.testing.assert_allclose(left, np.broadcast_to(left[0][0], (2, *eta.shape)), rtol=1e-9, atol=1e-7)
 
 
 @every_family

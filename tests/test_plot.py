@@ -75,7 +75,7 @@ def said(figure):
 
 
 def rendered(figure):
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     return figure
 
 

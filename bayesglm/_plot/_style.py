@@ -108,7 +108,7 @@ def draw_band(ax: Axes, x: np.ndarray, found: Bands, colour: str, label: str = "
             ax.fill_between(x, low, high, color=colour, alpha=alpha, linewidth=0, label="" if label else name, **how)
     name = label or ("median" if found.wide is not None else "point estimate")
     dots = {"marker": "o", "markersize": 3.0} if x.size <= _FEW else {}  # where a line could pass for more points than there are
-    ax.plot(x, found.line.values, color=colour, linewidth=1.6, label=name, drawstyle="steps-mid" if step else "default", **dots)
+    ax.plot(x, found.line.values, color=colour, linewidth=1.0 if step else 1.6, label=name, drawstyle="steps-mid" if step else "default", **dots)
 
 
 def zero_line(ax: Axes, at: float = 0.0) -> None:

@@ -7,16 +7,18 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bayesglm.engine.columns import first_reference, solve
 from bayesglm.engine.compiling import compiled_quickly
 from bayesglm.engine.coordinates import Whitened
 from bayesglm.engine.linear import Linear
 from bayesglm.engine.newton import negative_log_likelihood
+from bayesglm.prior._base import site_values
 
 _ROUNDS = 12  # of scale and weights in turn
 _CLOSE = 1e-2  # change of a log scale at which the rounds stop: a small part of its posterior sd
-_ROUGH, _FINE = 1e-4, 1e-10  # nats, while the scale still moves and at the end
+_ROUGH, _FINE = 1e-4, 1e-14  # nats, while the scale still moves and at the end
 
 
 class Mode(NamedTuple):
@@ -69,12 +71,18 @@ def log_marginal(linear: Linear, each: Any, quadratic: tuple[Any, Any, Any], the
 
 
 @compiled_quickly
-def _scale_mode(linear: Linear, mode: Mode, theta: Any) -> tuple[Any, Any]:
-    """Maximise ``log_marginal`` over theta for every neuron by damped Newton; the mode and its covariance's factor."""
+def _scale_mode(linear: Linear, mode: Mode, theta: Any, in_log: bool) -> tuple[Any, Any]:
+    """Maximise ``log_marginal`` over theta for every neuron by damped Newton; the mode and its covariance's factor.
+
+    A mode depends on the coordinates: ``in_log`` finds that of the density of the parameters' logarithms.
+    """
 
     def one(each: Any, w: Any, curvature: Any, slope: Any, theta: Any) -> tuple[Any, Any]:
         quadratic = (curvature, curvature @ w - slope, linear.eta(each, w))
-        score = lambda t: log_marginal(linear, each, quadratic, t)  # noqa: E731
+
+        def score(theta: Any) -> Any:
+            value = log_marginal(linear, each, quadratic, theta)
+            return value - _log_slopes(linear, each, theta) if in_log else value
 
         def step(_: Any, theta: Any) -> Any:
             slope, bend = jax.grad(score)(theta), -jax.hessian(score)(theta)
@@ -90,6 +98,15 @@ def _scale_mode(linear: Linear, mode: Mode, theta: Any) -> tuple[Any, Any]:
         return theta, jnp.linalg.cholesky(covariance)
 
     return jax.vmap(one)(linear.each, mode.w, mode.curvature, mode.slope, theta)
+
+
+def _log_slopes(linear: Linear, each: Any, theta: Any) -> Any:
+    """Sum of log |d log(parameter) / d theta|: each parameter depends on its own coordinate alone."""
+
+    def logs(theta: Any) -> Any:
+        return jnp.stack([jnp.log(value) for value in linear.constrain(each, theta)[0].values()])
+
+    return jnp.sum(jnp.log(jax.jvp(logs, (theta,), (jnp.ones_like(theta),))[1]))
 
 
 @compiled_quickly
@@ -111,7 +128,7 @@ def _coordinates(linear: Linear, theta: Any, spread: Any, w: Any, exact: bool) -
     return Mode(w, curvature, slope, jnp.ones(len(w), bool)), each | {"theta": theta, "spread": spread}
 
 
-def approximate(linear: Linear, exact: bool = False) -> Approximation:
+def approximate(linear: Linear, exact: bool = False, in_log: bool = False) -> Approximation:
     """Gaussian approximation of every neuron's posterior, at the marginal mode of its learned parameters.
 
     The joint mode of weights and scale does not exist (scale to zero), so weights and scale are found in turn: weights
@@ -123,6 +140,9 @@ def approximate(linear: Linear, exact: bool = False) -> Approximation:
     linear : Linear
     exact : bool
         Hessian in double precision; else in single, which is enough for coordinates.
+    in_log : bool
+        Take the marginal mode of the learned parameters' logarithms (what MAP reports), not that of the coordinates
+        in which they are sampled.
     """
     surrogate = gaussian_surrogate(linear)
     theta, w, reference = start(surrogate)
@@ -130,15 +150,21 @@ def approximate(linear: Linear, exact: bool = False) -> Approximation:
     found = solve(surrogate, theta, w, reference, jnp.asarray(_ROUGH if theta.shape[1] else _FINE))
     if theta.shape[1]:
         reference, slope = quadratic_form(surrogate, theta, found.w, exact)
+    moving = np.ones(linear.size, bool)
     for _ in range(_ROUNDS if theta.shape[1] else 0):
-        new, spread = _scale_mode(surrogate, Mode(found.w, reference, slope, found.done), theta)
-        moved, theta = float(jnp.max(jnp.abs(new - theta))), new
-        found = solve(surrogate, theta, found.w, reference, jnp.asarray(_FINE if moved < _CLOSE else _ROUGH))
-        if moved < _CLOSE:
+        new, wide = _scale_mode(surrogate, Mode(found.w, reference, slope, found.done), theta, in_log)
+        # each neuron stops by its own rule: its result must not depend on who is fitted beside it
+        spread = wide if spread.shape[1] == 0 else jnp.where(moving[:, None, None], wide, spread)
+        new = jnp.where(moving[:, None], new, theta)
+        moving &= np.asarray(jnp.max(jnp.abs(new - theta), axis=1)) >= _CLOSE
+        theta = new
+        if not moving.any():
             break
+        found = solve(surrogate, theta, found.w, reference, jnp.asarray(_ROUGH))
         reference, slope = quadratic_form(surrogate, theta, found.w, exact)
-    if not kinks(linear):
-        found = solve(linear, theta, found.w, reference, jnp.asarray(_FINE)) if not all_gaussian(linear) else found
+    last = surrogate if kinks(linear) or all_gaussian(linear) else linear
+    if theta.shape[1] or last is linear:
+        found = solve(last, theta, found.w, reference, jnp.asarray(_FINE))
     mode, each = _coordinates(linear if not kinks(linear) else surrogate, theta, spread, found.w, exact)
     return Approximation(mode._replace(converged=found.done), theta, spread, Whitened(each, linear.learned_scales()))
 
@@ -150,7 +176,8 @@ def kinks(linear: Linear) -> bool:
 
 def kinked(prior: Any) -> bool:
     """Whether this prior's log density has a kink at zero."""
-    return type(prior).__name__ in ("Laplace", "ElasticNet")
+    given = site_values(prior, "", dict.fromkeys(prior.hyper(""), 1.0))
+    return prior.absolute(given, jnp.ones(1)) is not None
 
 
 def all_gaussian(linear: Linear) -> bool:

@@ -8,9 +8,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpyro.distributions import Distribution, biject_to
+from numpyro.distributions import Distribution
 
 from bayesglm.engine.predictor import AbstractPredictor, DensePredictor
+from bayesglm.engine.scales import from_value, to_value
 from bayesglm.family import AbstractFamily
 from bayesglm.prior import AbstractPrior, Flat
 from bayesglm.prior._base import site_values
@@ -132,18 +133,17 @@ class Linear(eqx.Module):
         return any(prior.hyper(name) for prior, name in zip(self.priors, self.names, strict=True))
 
     def constrain(self, each: Any, theta: Any) -> tuple[dict[str, Any], Any]:
-        """Unconstrained (K,) -> learned parameters by site, and log prior density plus log Jacobian."""
+        """Unconstrained (K,) -> learned parameters by site, and the log density of theta (prior and Jacobian)."""
         values, log_density = {}, jnp.zeros(())
         for i, (site, law) in enumerate(self.hyper(each).items()):
-            transform = biject_to(law.support)
-            values[site] = transform(theta[i])
-            log_density = log_density + law.log_prob(values[site]) + transform.log_abs_det_jacobian(theta[i], values[site])
+            values[site], added = to_value(law, theta[i])
+            log_density = log_density + added
         return values, log_density
 
     def start(self, each: Any) -> Any:
         """Unconstrained start of the learned parameters: their prior medians (the spread, for a Gaussian's sigma)."""
         sites = self.hyper(each)
-        middle = [biject_to(law.support).inv(each["spread"] if site == "sigma" else _median(law)) for site, law in sites.items()]
+        middle = [from_value(law, each["spread"] if site == "sigma" else _median(law)) for site, law in sites.items()]
         return jnp.asarray(middle) if middle else jnp.zeros(0)
 
     def first_weights(self, each: Any) -> Any:

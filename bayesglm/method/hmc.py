@@ -16,6 +16,7 @@ from bayesglm.engine.linear_target import LinearTarget, linear_target, usable_pr
 from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, checked_precision, whole
 from bayesglm.method._loop import Sampled, by_chain, constrained
 from bayesglm.method._split import SplitState, split_init, split_step
+from bayesglm.method.map import refuse_separable
 
 _BLOCK = 50
 _ACCEPT = 0.65  # mean acceptance below which the kicks are doubled
@@ -61,6 +62,7 @@ class HMC(AbstractMethod):
             raise ValueError("method='hmc' needs a model that is linear in its weights (GLM, or one that states linear=); use method='nuts'.")
         linear = arrays(problem.linear)
         found = approximate(linear)
+        refuse_separable(problem, linear, found.mode.w)
         precision, notes = usable_precision(linear, self.precision)
         target = linear_target(linear, found.coordinates, precision)
         keys = problem.chain_keys(key, target.size, self.num_chains)

@@ -15,7 +15,7 @@ from bayesglm.engine.linear_target import linear_target
 from bayesglm.engine.psis import psis
 from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, whole
 from bayesglm.method._loop import by_chain, constrained
-from bayesglm.method.map import separable
+from bayesglm.method.map import refuse_separable, separable
 
 _BLOCK = 100  # draws evaluated at once
 
@@ -52,6 +52,7 @@ class Laplace(AbstractMethod):
         linear = arrays(problem.linear)
         refuse_kinks(linear)
         found = approximate(linear, exact=True)
+        refuse_separable(problem, linear, found.mode.w)
         target = linear_target(linear, found.coordinates)
         monitor(1, 2, None, "mode found")
         keys = problem.keys(key, linear.size)

@@ -14,10 +14,10 @@ from bayesglm.engine.compiling import compiled_quickly
 from bayesglm.engine.laplace import approximate, kinked, kinks, start
 from bayesglm.engine.linear import Linear
 from bayesglm.engine.newton import modes
-from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, as_numpy, whole
+from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, as_numpy, named, whole
 from bayesglm.method._generic_map import generic_mode
 
-_TOLERANCE = 1e-11  # nats
+_TOLERANCE = 1e-16  # nats: a mode within 1e-8 posterior sds
 _ETA_LIMIT = 60.0  # |eta| beyond which a problem is called separable
 
 
@@ -55,6 +55,7 @@ class MAP(AbstractMethod):
             converged = found.done
         found = found._replace(w=jnp.where(jnp.isfinite(found.w), found.w, 0.0))
         monitor(1, 1, None, f"{int(found.steps.max())} steps")
+        refuse_separable(problem, linear, found.w)
         return _draws(linear, theta, found, converged & ~separable(linear, found.w), notes)
 
 
@@ -72,10 +73,22 @@ def _learned(linear: Linear) -> tuple[Any, Any, Any, tuple[str, ...]]:
     """Learned parameters at their marginal modes, a start and a reference curvature, and what to say about it."""
     if linear.free() == 0:
         return *start(linear), ()
-    found = approximate(linear)
+    found = approximate(linear, in_log=True)
     scales = [f"{name}_scale" for prior, name in zip(linear.priors, linear.names, strict=True) if prior.hyper(name)]
     note = f"weights are at their mode given {', '.join(scales)} at the maximum of the marginal (Laplace) posterior" if scales else ""
     return found.theta, found.mode.w, found.mode.curvature, (note,) if note else ()
+
+
+def refuse_separable(problem: Problem, linear: Linear, w: Any) -> None:
+    """Under a flat prior a separable problem has no posterior at all."""
+    flat = [name for prior, name in zip(linear.priors, linear.names, strict=True) if not prior.proper]
+    away = np.asarray(separable(linear, w))
+    if flat and away.any():
+        who = f" for neuron(s) {named(problem.labels, away)}" if linear.size > 1 else ""
+        raise ValueError(
+            f"{linear.response!r} is separable{who}: the predictor runs away, and {flat} have prior.Flat(), so there is no posterior. "
+            f"Give a proper prior, such as prior.Gaussian(1.0), and look at how the result depends on it."
+        )
 
 
 @compiled_quickly

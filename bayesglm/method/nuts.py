@@ -13,6 +13,7 @@ from bayesglm.engine.target import AbstractTarget
 from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, checked_precision, standard_normal, whole
 from bayesglm.method._generic import prepare_generic
 from bayesglm.method._loop import Settings, by_chain, constrained, sample
+from bayesglm.method.map import refuse_separable
 
 
 class NUTS(AbstractMethod):
@@ -66,6 +67,7 @@ class NUTS(AbstractMethod):
     def _whitened(self, problem: Problem, key: Any, monitor: Monitor) -> Draws:
         linear = arrays(problem.linear)
         found = approximate(linear)
+        refuse_separable(problem, linear, found.mode.w)
         precision, notes = usable_precision(linear, self.precision)
         target = linear_target(linear, found.coordinates, precision)
         settings = Settings(self.num_warmup or 150, self.target_accept or 0.8, self.max_tree_depth, False, False)

@@ -91,13 +91,13 @@ def net_effects(truth: Truth) -> np.ndarray:
     return effects
 
 
-def study(truths: list[Truth], rows: int, sampler: method.NUTS, seed: int) -> Bands:
+def study(truths: list[Truth], rows: int, sampler: method.AbstractMethod, seed: int) -> Bands:
     """Simulate and fit every network; none is discarded."""
     found = [_one(truth, rows, sampler, seed, i) for i, truth in enumerate(truths)]
     return Bands(*(np.array(part) for part in zip(*found, strict=True)))
 
 
-def _one(truth: Truth, rows: int, sampler: method.NUTS, seed: int, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
+def _one(truth: Truth, rows: int, sampler: method.AbstractMethod, seed: int, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
     data = simulate(truth, rows, np.random.default_rng([seed, i]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotConverged)  # of 1,600 effects a few exceed R-hat 1.01 by chance; the largest is kept
