@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: env demo test slow lint format clean
+.PHONY: env demo test slow bench lint format clean
 
 env: $(STAMP)
 
@@ -28,6 +28,11 @@ test: $(STAMP)
 
 slow: $(STAMP)
 	$(RUN) -m pytest -q -n 2 -m slow
+
+# Hours, on a quiet machine: every row against every peer. One row: make bench ROWS=map_one
+bench: $(STAMP)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(RUN) benchmarks/run.py $(ROWS)
 
 lint: $(STAMP)
 	$(RUN) -m ruff format --check .

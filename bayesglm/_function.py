@@ -37,7 +37,8 @@ class FunctionModel(AbstractModel):
             trace = traced(self, self.design(data))
         observed = [name for name, site in trace.items() if site["type"] == "sample" and site["is_observed"]]
         if len(observed) != 1:
-            raise ValueError(f"{self.function.__name__} observes {observed or 'nothing'}: exactly one numpyro.sample must have obs=, a column of the recording.")
+            found = observed or "nothing"
+            raise ValueError(f"{self.function.__name__} observes {found}: exactly one numpyro.sample must have obs=, a column of the recording.")
         missing = [name for name in self.linear_sites if name not in trace]
         if missing:
             raise ValueError(f"from_function(linear={list(self.linear_sites)}): {self.function.__name__} has no sites {missing}; it has {list(trace)}.")

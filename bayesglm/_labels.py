@@ -90,4 +90,3 @@ def _observed(model: AbstractModel, data: xr.Dataset) -> xr.Dataset:
         column = column.sel(neuron=receivers)
     keep = [row_dim(data), "neuron"]
     return column.drop_vars([c for c in column.coords if c not in keep]).to_dataset()
-

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Examples
     --------
-    >>> main([])
+    >>> main([])  # doctest: +ELLIPSIS
     usage: bayesglm [-h] [--version] COMMAND ...
     ...
     2

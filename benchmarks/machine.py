@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-PACKAGES = "bayesglm jax numpyro numpy scipy nemos glum scikit-learn skglm statsmodels bambi pymc nutpie numba".split()
+PACKAGES = ("bayesglm", "jax", "numpyro", "numpy", "scipy", "nemos", "glum", "scikit-learn", "skglm", "statsmodels", "bambi", "pymc", "nutpie", "numba")
 
 
 def described() -> dict[str, Any]:

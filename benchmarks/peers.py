@@ -136,7 +136,7 @@ def _bambi(setting: str, quick: bool) -> Solver:
         frame, names, scale = ready
         priors = {name: bambi.Prior("Normal", mu=0, sigma=scale) for name in names} | {"Intercept": bambi.Prior("Flat")}
         model = bambi.Model("y ~ " + " + ".join(names), frame, family="poisson", priors=priors)
-        found = model.fit(inference_method="nutpie", draws=draws, tune=draws, chains=2 if quick else 4, random_seed=0, progress_bar=False)
+        found = model.fit(inference_method="nutpie", draws=draws, tune=draws, chains=2 if quick else 4, random_seed=0, progressbar=False)
         posterior = found["posterior"]
         values = np.stack([np.asarray(posterior[name]) for name in (*names, "Intercept")], -1)
         return {"draws": values[:, :, None], "info": {"steps_a_draw": float(np.mean(np.asarray(found["sample_stats"]["n_steps"])))}}

@@ -67,7 +67,12 @@ ROWS = {
                 Entry("nemos", "LBFGS", calls=1, repeats=3),
                 Entry("nemos", "LBFGS tight", calls=1, repeats=3),
             ),
-            goals=(Goal("map", "warm", 40, "nemos", "LBFGS tight"), Goal("map", "warm", 3, "*"), Goal("map", "cold", 15, "nemos", "LBFGS tight"), Goal("map", "cold", 1, "*")),
+            goals=(
+                Goal("map", "warm", 40, "nemos", "LBFGS tight"),
+                Goal("map", "warm", 3, "*"),
+                Goal("map", "cold", 15, "nemos", "LBFGS tight"),
+                Goal("map", "cold", 1, "*"),
+            ),
         ),
         Row(
             "map_population",
@@ -107,6 +112,8 @@ ROWS = {
                 *our("nuts", "nuts single", "hmc", "hmc single", "fit nuts", "fit hmc single"),
                 Entry("numpyro", "default", calls=1, repeats=3),
                 Entry("numpyro", "dense_mass", calls=1, repeats=3),
+                Entry("numpyro", "default sequential", calls=1, repeats=3),
+                Entry("numpyro", "dense_mass sequential", calls=1, repeats=3),
                 Entry("bambi", "nutpie", calls=1, repeats=3),
             ),
             goals=(

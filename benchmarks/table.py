@@ -14,8 +14,10 @@ Same data, same objective, one run; each line in a fresh process. *Cold* is the 
 data loading left out; *warm* is a later call in the same process on other data of the same shapes. Medians of
 alternating runs. Peers get the matrix of columns ready made; ours is timed from the same columns, and "fit" lines are
 the whole of `bg.fit` from the recording, labels and diagnostics included. The gap is in nats above a float64 Newton
-reference. *Floor* is the time of the matrix products alone, in plain BLAS on the same arrays. Written by
-`benchmarks/run.py`.
+reference. *Floor* is the time of the matrix products alone, in plain BLAS on the same arrays: one Gram matrix and 15
+gradient passes for an optimum, the passes that were made for a posterior. *Shift* is the largest difference of a mean
+from the first sampler's, in Monte Carlo errors. NumPyro runs in single precision, its default, NeMoS in double; ours in
+double where a line does not say "single". Written by `benchmarks/run.py`.
 """
 
 

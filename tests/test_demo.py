@@ -1,6 +1,7 @@
 """The demo, its data and the command."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -86,3 +87,15 @@ def test_the_demo_prints_a_verdict_and_writes_its_figures(receptor, tmp_path, ca
     sizes = {path.name: os.path.getsize(path) for path in Path(tmp_path).glob("*.png")}
     assert set(sizes) == {"receptor_filters.png", "receptor_rate.png"}
     assert max(sizes.values()) < 200_000
+
+
+@pytest.mark.slow
+def test_the_main_job_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+    text = (Path(__file__).parent.parent / "README.md").read_text()
+    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(code, names)
+    assert "'coupled' predicts better than 'alone'" in capsys.readouterr().out
+    assert (tmp_path / "coupled.nc").exists()
+    assert names["fit"].stats["converged"]

@@ -19,6 +19,7 @@ from bayesglm.engine.newton import modes
 from bayesglm.method._base import arrays
 
 EXACT = 1e-10
+pytestmark = pytest.mark.filterwarnings("ignore::bayesglm._fit.NotConverged")  # few draws
 
 
 def linear_of(model, data):

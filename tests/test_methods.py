@@ -232,3 +232,12 @@ def _learned_scale(x, counts):
         warnings.simplefilter("ignore")  # constant columns are spoken of
         fit = bg.fit(model, data, "map", progress=False)
     return float(fit.posterior["x_scale"].squeeze())
+
+
+def test_a_signal_in_large_units_is_not_called_separable():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=60)
+    data = bg.recording(rows="trial", x=x, y=900 + 30 * x + rng.normal(size=60))
+    for law in (prior.Flat(), prior.Laplace(50.0)):
+        model = bg.GLM(bg.Baseline(prior.Flat()) + bg.Linear("x", law), family.Gaussian(scale=1.0), "y")
+        assert bg.fit(model, data, "map", progress=False).stats["converged"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -112,19 +113,15 @@ class _Columns(NamedTuple):
 
 def _columns(view: View, link: int, at: np.ndarray, stretch: np.ndarray) -> _Columns:
     """d eta / dw, one weight of all neurons at a time: a mixture of neurons would fail the check of energies."""
-    unit = lambda p: jnp.zeros(at.shape).at[:, p].set(1.0)  # noqa: E731
-    push = jax.linearize(lambda w: view.read(w).location, jnp.asarray(at))[1]
-    slopes = np.stack([np.asarray(push(unit(p))) for p in range(view.dim)], 2)
+    slopes = np.stack(list(view.slopes(at, None)), 2)
     leaning = np.flatnonzero(slopes.any((0, 2)))
     if slopes[:, leaning][:, :, leaning].any():
         refuse("the location of a prior depends on a site whose own location depends on another")
-    push_eta = jax.linearize(lambda w: view.read(w).eta[link], jnp.asarray(at))[1]
-    first = {int(p): np.asarray(push_eta(unit(p))) for p in leaning}
+    base = {p: column for p, column in enumerate(view.slopes(at, link)) if p in leaning} if leaning.size else {}
     columns, live, steady = [], [], []
     seen = view.scored.any(1)
-    for p in range(view.dim):
-        column = first[p] if p in first else np.asarray(push_eta(unit(p)))
-        column = column + sum((first[int(q)] * slopes[:, q, p] for q in leaning if slopes[:, q, p].any()), 0.0)
+    for p, column in enumerate(view.slopes(at, link)):
+        column = column + sum((base[int(q)] * slopes[:, q, p] for q in leaning if slopes[:, q, p].any()), 0.0)
         column = np.where(np.isfinite(column) | view.scored, column, 0.0) * stretch[:, p]
         live.append((column != 0).any(0))
         low, high = column[seen].min(0, initial=np.inf), column[seen].max(0, initial=-np.inf)
@@ -258,29 +255,35 @@ def _level(view: View, family: AbstractFamily) -> np.ndarray:
 
 def _check(view: View, linear: StatedLinear, rng: np.random.Generator) -> None:
     """Energy differences of the two routes, for the response, the stated sites and the learned parameters apart."""
-    told, built, size = [], [], 0.0
-    each = jax.tree.map(jnp.asarray, linear.each)
+    found = []
     for by in (0.0, 0.3):
         v = rng.normal(size=(view.size, view.dim))
-        eta = jax.vmap(linear.eta)(each, jnp.asarray(v))
-        v = jnp.asarray(v / (1.0 + np.abs(np.asarray(eta).T[view.scored]).max(initial=0.0)))
         hyper = {site.name: shifted(site.law, view.start[site.name].T, by).T for site in view.others}
-        sites = jax.vmap(linear.unpack)(each, v)
-        values = {site.name: site.outward(sites[site.name]) for site in view.stated} | {s.name: s.outward(hyper[s.name]) for s in view.others}
-        trace = traced(view.story, view.design, values)
-        terms = {name: np.asarray(trace[name]["fn"].log_prob(trace[name]["value"])) for name in (view.observed, *values)}
-        size += sum(float(np.abs(np.where(np.isfinite(term), term, 0.0)).sum()) for term in terms.values())
-        groups = [(view.observed,), [site.name for site in view.stated], [site.name for site in view.others]]
-        told.append([sum(float(terms[name].sum()) for name in group) for group in groups])
-        built.append(_densities(linear, each, v, {name: value[:, 0] for name, value in hyper.items()}))
+        found.append(np.asarray(_densities(view.light(), linear, v, hyper)))
+    told, built, size = np.moveaxis(np.array(found), 1, 0)
     gap = np.abs(np.diff(told, axis=0) - np.diff(built, axis=0))[0]
     for name, off in zip(("the response", "the stated sites", "the learned parameters"), gap, strict=True):
-        if not off <= 1e-9 * (1.0 + size):
+        if not off <= 1e-9 * (1.0 + size.sum()):
             refuse(f"read off its traces, the density of {name} differs from the story's by {off:.3g} nats")
 
 
-def _densities(linear: StatedLinear, each: Any, v: Any, hyper: dict[str, Any]) -> list[float]:
-    one = jax.vmap(lambda each, v, hyper: (linear.log_likelihood(each, v, hyper), linear.log_prior(each, v, hyper)))
-    likelihood, prior = one(each, v, hyper)
-    learned = jax.vmap(lambda each, hyper: sum((law.log_prob(hyper[site]) for site, law in linear.hyper(each).items()), jnp.zeros(())))
-    return [float(likelihood.sum()), float(prior.sum()), float(learned(each, hyper).sum())]
+@eqx.filter_jit
+def _densities(view: View, linear: StatedLinear, v: Any, hyper: dict[str, Any]) -> Any:
+    """Log densities (3, 3) by the story and by ``linear``, and sums of the story's |terms|; a column each of response, stated and learned.
+
+    ``v`` are directions of the standardised weights, followed as far as eta moves by one.
+    """
+    each = jax.tree.map(jnp.asarray, linear.each)
+    moves = jax.vmap(lambda each, v: linear.eta(each, v) - linear.eta(each, 0.0 * v))(each, v)
+    v = v / (1.0 + jnp.max(jnp.where(jax.vmap(linear.weight)(each) > 0, jnp.abs(moves), 0.0)))
+    sites = jax.vmap(linear.unpack)(each, v)
+    trace = traced(view.story, view.design, view.values(jnp.concatenate([sites[site.name].reshape(len(v), -1) for site in view.stated], 1), hyper))
+    groups = [(view.observed,), [site.name for site in view.stated], [site.name for site in view.others]]
+    terms = [[trace[name]["fn"].log_prob(trace[name]["value"]) for name in group] for group in groups]
+    told = [sum((jnp.sum(term) for term in group), jnp.zeros(())) for group in terms]
+    size = [sum((jnp.sum(jnp.abs(jnp.where(jnp.isfinite(term), term, 0.0))) for term in group), jnp.zeros(())) for group in terms]
+    learned = {name: value[:, 0] for name, value in hyper.items()}
+    likelihood = jax.vmap(linear.log_likelihood)(each, v, learned)
+    prior = jax.vmap(linear.log_prior)(each, v, learned)
+    laws = jax.vmap(lambda each, hyper: sum((law.log_prob(hyper[site]) for site, law in linear.hyper(each).items()), jnp.zeros(())))(each, learned)
+    return jnp.array([told, [jnp.sum(likelihood), jnp.sum(prior), jnp.sum(laws)], size])

@@ -17,6 +17,7 @@ from bayesglm.engine.newton import negative_log_likelihood
 from bayesglm.prior._base import site_values
 
 _ROUNDS = 12  # of scale and weights in turn
+_SCALE_STEPS = 25
 _CLOSE = 1e-2  # change of a log scale at which the rounds stop: a small part of its posterior sd
 _ROUGH, _FINE = 1e-4, 1e-14  # nats, while the scale still moves and at the end
 
@@ -84,17 +85,22 @@ def _scale_mode(linear: Linear, mode: Mode, theta: Any, in_log: bool) -> tuple[A
             value = log_marginal(linear, each, quadratic, theta)
             return value - _log_slopes(linear, each, theta) if in_log else value
 
-        def step(_: Any, theta: Any) -> Any:
-            slope, bend = jax.grad(score)(theta), -jax.hessian(score)(theta)
-            values, vectors = jnp.linalg.eigh(bend)
+        def step(_: Any, carry: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+            theta, before, _ = carry
+            value, slope = jax.value_and_grad(score)(theta)
+            values, vectors = jnp.linalg.eigh(-jax.hessian(score)(theta))
+            better = value >= before[0] - 1e-12
+            theta = jnp.where(better, theta, before[1])  # a step that made things worse is taken back, and halved
             move = vectors @ ((vectors.T @ slope) / jnp.maximum(jnp.abs(values), 0.1))
             move = move * jnp.minimum(1.0, 1.0 / jnp.maximum(jnp.max(jnp.abs(move)), 1e-12))
-            better = score(theta + move) >= score(theta) - 1e-12
-            return theta + jnp.where(better, move, 0.25 * move)
+            move = jnp.where(better, move, 0.25 * before[2])
+            # a sd above 2 is not believed
+            covariance = (vectors / jnp.maximum(values, 0.25)) @ vectors.T
+            kept = (jnp.where(better, value, before[0]), theta, move)
+            return theta + move, kept, jnp.where(better, covariance, carry[2])
 
-        theta = jax.lax.fori_loop(0, 25, step, theta)
-        values, vectors = jnp.linalg.eigh(-jax.hessian(score)(theta))
-        covariance = (vectors / jnp.maximum(values, 0.25)) @ vectors.T  # a sd above 2 in a log scale is not believed
+        first = (jnp.asarray(-jnp.inf), theta, jnp.zeros_like(theta))
+        _, (_, theta, _), covariance = jax.lax.fori_loop(0, _SCALE_STEPS, step, (theta, first, jnp.eye(theta.size)))
         return theta, jnp.linalg.cholesky(covariance)
 
     return jax.vmap(one)(linear.each, mode.w, mode.curvature, mode.slope, theta)
@@ -144,7 +150,7 @@ def approximate(linear: Linear, exact: bool = False, in_log: bool = False) -> Ap
         Take the marginal mode of the learned parameters' logarithms (what MAP reports), not that of the coordinates
         in which they are sampled.
     """
-    surrogate = gaussian_surrogate(linear)
+    surrogate = gaussian_surrogate(linear) if kinks(linear) else linear
     theta, w, reference = start(surrogate)
     spread = jnp.zeros((linear.size, 0, 0))
     found = solve(surrogate, theta, w, reference, jnp.asarray(_ROUGH if theta.shape[1] else _FINE))
@@ -162,10 +168,9 @@ def approximate(linear: Linear, exact: bool = False, in_log: bool = False) -> Ap
             break
         found = solve(surrogate, theta, found.w, reference, jnp.asarray(_ROUGH))
         reference, slope = quadratic_form(surrogate, theta, found.w, exact)
-    last = surrogate if kinks(linear) or all_gaussian(linear) else linear
-    if theta.shape[1] or last is linear:
-        found = solve(last, theta, found.w, reference, jnp.asarray(_FINE))
-    mode, each = _coordinates(linear if not kinks(linear) else surrogate, theta, spread, found.w, exact)
+    if theta.shape[1]:
+        found = solve(surrogate, theta, found.w, reference, jnp.asarray(_FINE))
+    mode, each = _coordinates(surrogate, theta, spread, found.w, exact)
     return Approximation(mode._replace(converged=found.done), theta, spread, Whitened(each, linear.learned_scales()))
 
 
@@ -178,11 +183,6 @@ def kinked(prior: Any) -> bool:
     """Whether this prior's log density has a kink at zero."""
     given = site_values(prior, "", dict.fromkeys(prior.hyper(""), 1.0))
     return prior.absolute(given, jnp.ones(1)) is not None
-
-
-def all_gaussian(linear: Linear) -> bool:
-    """Whether every prior is Gaussian (or flat) given its learned parameters."""
-    return all(type(prior).__name__ in ("Gaussian", "Flat", "_Surrogate") for prior in linear.priors)
 
 
 @compiled_quickly

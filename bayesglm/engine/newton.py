@@ -10,7 +10,6 @@ import jax.numpy as jnp
 
 from bayesglm.engine.linear import Linear
 
-_ETA_LIMIT = 60.0  # |eta| beyond which a column is called separable
 _DECREMENT = 1e-11  # nats: half the squared Newton decrement at which a column has converged
 _HALVINGS = 30
 
@@ -157,7 +156,6 @@ def modes(linear: Linear, theta: Any, w: Any, kinks: bool, most: Any = 100) -> M
     walk = jax.lax.while_loop(going, step, walk)
     _, slope_nll, rows = jax.vmap(lambda e, t, w: negative_log_likelihood(linear, e, w, linear.constrain(e, t)[0]))(linear.each, theta, walk.w)
     curvature = linear.gram(rows)
-    widest = jax.vmap(lambda e, w: jnp.max(jnp.abs(linear.eta(e, w)) * linear.weight(e)))(linear.each, walk.w)
-    converged = walk.done & jnp.isfinite(walk.decrement) & (widest < _ETA_LIMIT)
+    converged = walk.done & jnp.isfinite(walk.decrement)
     return Mode(walk.w, walk.gradient, walk.decrement, walk.steps, converged, curvature, slope_nll)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +19,7 @@ from bayesglm.family._distributions import BernoulliLog, PoissonLogRate
 
 _SAME = 1e-9  # relative difference below which two readings are one
 _WIDEST = 4.0  # change of eta at the points where a story is read: far enough to bend, near enough not to overflow
+_NUMBERS = 4_000_000  # derivatives held at once
 _MOVE = 0.3  # of a learned parameter, in its unconstrained coordinate
 
 
@@ -27,7 +29,7 @@ class Site(NamedTuple):
     name: str
     shape: tuple[int, ...]
     axis: int | None
-    law: Distribution
+    law: Distribution | None
 
     @property
     def size(self) -> int:
@@ -65,8 +67,8 @@ class View(NamedTuple):
     stated: tuple[Site, ...]
     others: tuple[Site, ...]
     start: dict[str, Any]  # (neuron, 1) feasible values of the learned parameters
-    response: np.ndarray  # (neuron, row)
-    scored: np.ndarray  # (row, neuron) bool
+    response: Any  # (neuron, row)
+    scored: Any  # (row, neuron) bool
 
     @property
     def dim(self) -> int:
@@ -84,20 +86,49 @@ class View(NamedTuple):
         return values | {site.name: site.outward(hyper[site.name]) for site in self.others}
 
     def read(self, w: Any, hyper: dict[str, Any] | None = None) -> Reading:
-        """The story at a point; differentiable in ``w``."""
-        trace = traced(self.story, self.design, self.values(w, self.start if hyper is None else hyper))
-        law, shape = bare(trace[self.observed]["fn"])[0], jnp.shape(trace[self.observed]["value"])
-        rows = lambda x: by_row(jnp.broadcast_to(x, shape), self.axis)  # noqa: E731
-        eta = tuple(rows(link(law)) for _, link in links(law))
-        noise = rows(law.scale) if isinstance(law, dist.Normal) else None
-        pairs = [location_and_scale(trace[site.name]) for site in self.stated]
-        whole = [jnp.concatenate([site.inward(pair[i]) for site, pair in zip(self.stated, pairs, strict=True)], 1) for i in range(2)]
-        return Reading(eta, noise, *whole)
+        """The story at a point."""
+        return _read(self.light(), jnp.asarray(w), self.start if hyper is None else hyper)
+
+    def slopes(self, w: Any, what: int | None) -> Iterator[np.ndarray]:
+        """Derivatives at ``w`` by each stated weight, of all neurons at a time: of the locations (None) or of an eta (row, neuron)."""
+        light, w = self.light(), jnp.asarray(w)
+        together = max(1, min(self.dim, _NUMBERS // self.scored.size))
+        for start in range(0, self.dim, together):
+            units = np.zeros((together, *w.shape))
+            last = min(start + together, self.dim)
+            units[np.arange(last - start), :, np.arange(start, last)] = 1.0
+            yield from np.asarray(_push(light, w, units, what))[: last - start]
+
+    def light(self) -> View:
+        """Without what a reading does not need, so that compiled programs do not depend on it."""
+        stated, others = (tuple(site._replace(law=None) for site in sites) for sites in (self.stated, self.others))
+        return self._replace(stated=stated, others=others, start=self.start, response=None, scored=None)
 
     def moved(self, name: str) -> dict[str, Any]:
         """The learned parameters with one of them moved within its support."""
         (law,) = (site.law for site in self.others if site.name == name)
         return self.start | {name: shifted(law, self.start[name].T, _MOVE).T}
+
+
+@eqx.filter_jit
+def _read(view: View, w: Any, hyper: dict[str, Any]) -> Reading:
+    trace = traced(view.story, view.design, view.values(w, hyper))
+    law, shape = bare(trace[view.observed]["fn"])[0], jnp.shape(trace[view.observed]["value"])
+    rows = lambda x: by_row(jnp.broadcast_to(x, shape), view.axis)  # noqa: E731
+    eta = tuple(rows(link(law)) for _, link in links(law))
+    noise = rows(law.scale) if isinstance(law, dist.Normal) else None
+    pairs = [location_and_scale(trace[site.name]) for site in view.stated]
+    whole = [jnp.concatenate([site.inward(pair[i]) for site, pair in zip(view.stated, pairs, strict=True)], 1) for i in range(2)]
+    return Reading(eta, noise, *whole)
+
+
+@eqx.filter_jit
+def _push(view: View, w: Any, units: Any, what: int | None) -> Any:
+    def figure(w: Any) -> Any:
+        found = _read(view, w, view.start)
+        return found.location if what is None else found.eta[what]
+
+    return jax.vmap(lambda unit: jax.jvp(figure, (w,), (unit,))[1])(units)
 
 
 def shifted(law: Distribution, value: Any, by: Any) -> Any:
@@ -116,7 +147,7 @@ def bare(law: Any) -> tuple[Any, Any]:
     mask: Any = True
     while isinstance(law, (dist.Independent, dist.ExpandedDistribution, dist.MaskedDistribution)):
         if isinstance(law, dist.MaskedDistribution):
-            mask = mask & np.reshape(law._mask, np.shape(law._mask) + (1,) * law.event_dim)
+            mask = mask & jnp.reshape(law._mask, jnp.shape(law._mask) + (1,) * law.event_dim)
         law = law.base_dist
     return law, mask
 
@@ -209,7 +240,8 @@ def _known_prior(name: str, site: dict[str, Any]) -> None:
     law, mask = bare(site["fn"])
     flat = isinstance(law, dist.ImproperUniform) and law.support in (dist.constraints.real, dist.constraints.real_vector)
     if not (flat or isinstance(law, (dist.Normal, dist.Laplace, dist.StudentT))) or not np.all(mask):
-        refuse(f"the prior of {name!r} is {type(law).__name__}{'' if np.all(mask) else ', masked'}; the fast route knows Normal, Laplace, StudentT and a flat one")
+        found = f"{type(law).__name__}{'' if np.all(mask) else ', masked'}"
+        refuse(f"the prior of {name!r} is {found}; the fast route knows Normal, Laplace, StudentT and a flat one")
 
 
 def point(view: View, rng: np.random.Generator) -> np.ndarray:

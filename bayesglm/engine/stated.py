@@ -46,7 +46,8 @@ class NamedScale(AbstractPrior):
     site: str = eqx.field(static=True)
 
     def hyper(self, name: str) -> dict[str, tuple[Distribution, bool]]:
-        return {self.site: pair for pair in self.inner.hyper(name).values()}
+        (pair,) = self.inner.hyper(name).values()
+        return {self.site: pair}
 
     def weights(self, hyper: Any, mask: Any) -> Distribution:
         return self.inner.weights(_as_scale(hyper), mask)

@@ -93,7 +93,12 @@ def refuse_separable(problem: Problem, linear: Linear, w: Any) -> None:
 
 @compiled_quickly
 def separable(linear: Linear, w: Any) -> Any:
-    """(neuron,) bool: the predictor has run away, so that the data alone have no optimum."""
+    """(neuron,) bool: the predictor has run away, so that the data alone have no optimum.
+
+    Only where eta is a logarithm or a quantile; a continuous response has eta in its own unit, which may be large.
+    """
+    if not linear.family.discrete:
+        return jnp.zeros(linear.size, bool)
     widest = jax.vmap(lambda each, w: jnp.max(jnp.abs(linear.eta(each, w)) * linear.weight(each), initial=0.0))(linear.each, w)
     return widest > _ETA_LIMIT
 
