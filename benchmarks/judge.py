@@ -66,8 +66,7 @@ def judged(goal: Goal, entries: list[dict[str, Any]]) -> dict[str, Any]:
         found = mine and mine.get(f"{goal.kind}_seconds")
         done = bool(found) and found <= goal.seconds and mine["info"].get("converged", True)
         return {"text": f"{goal.ours}, {goal.kind}: at most {goal.seconds:g} s, diagnostics met", "found": found, "unit": "s", "met": done if found else None}
-    settings = (goal.setting, f"{goal.setting} sequential")  # the better of the two where both were run
-    theirs = [e for e in entries if e["who"] == goal.peer and e["setting"] in settings] if goal.peer != "*" else _others(entries)
+    theirs = [e for e in entries if e["who"] == goal.peer and e["setting"] == goal.setting] if goal.peer != "*" else _others(entries)
     # a peer that is named is taken as it stands: one that stops early is compared at a time that flatters it
     speeds = [(found, e) for e in theirs if (found := speed(e, goal.kind, CLOSE if goal.peer == "*" else np.inf))]
     label = "the fastest other" if goal.peer == "*" else f"{goal.peer} {goal.setting}"

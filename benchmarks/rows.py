@@ -112,8 +112,6 @@ ROWS = {
                 *our("nuts", "nuts single", "hmc", "hmc single", "fit nuts", "fit hmc single"),
                 Entry("numpyro", "default", calls=1, repeats=3),
                 Entry("numpyro", "dense_mass", calls=1, repeats=3),
-                Entry("numpyro", "default sequential", calls=1, repeats=3),
-                Entry("numpyro", "dense_mass sequential", calls=1, repeats=3),
                 Entry("bambi", "nutpie", calls=1, repeats=3),
             ),
             goals=(

@@ -17,7 +17,8 @@ the whole of `bg.fit` from the recording, labels and diagnostics included. The g
 reference. *Floor* is the time of the matrix products alone, in plain BLAS on the same arrays: one Gram matrix and 15
 gradient passes for an optimum, the passes that were made for a posterior. *Shift* is the largest difference of a mean
 from the first sampler's, in Monte Carlo errors. NumPyro runs in single precision, its default, NeMoS in double; ours in
-double where a line does not say "single". Written by `benchmarks/run.py`.
+double where a line does not say "single". NumPyro's `MCMC.run` and Bambi compile at every call, so their warm figures
+contain it: goals for posteriors are about cold ones. Written by `benchmarks/run.py`.
 """
 
 

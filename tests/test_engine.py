@@ -185,3 +185,11 @@ def test_laplace_refuses_kinks_and_hmc_the_generic_route(recording_small):
 
     with pytest.raises(ValueError, match="linear in its weights"):
         bg.fit(bg.from_function(rate), recording_small, "hmc", progress=False)
+
+
+def test_laplace_checks_filters_on_request(recording_small):
+    """A well-informed stimulus filter passes its quadrature; the shift is reported."""
+    model = bg.GLM(bg.Baseline() + bg.Stimulus("stimulus", basis.RaisedCosine(3, span=0.05)), neurons=[0])
+    fit = bg.fit(model, recording_small, method.Laplace(num_samples=400, check="filters"), progress=False)
+    assert 0 < fit.stats["neuron_filter_shift"][0] < 0.25
+    assert any("quadrature" in note for note in fit.stats["notes"])

@@ -81,6 +81,7 @@ def _scales(view: View, a: np.ndarray) -> _Scales:
         if site.size != 1:
             refuse(f"the site {site.name!r} holds {site.size} numbers a neuron; a learned scale is one (state it if eta is linear in it)")
         before, hyper = np.asarray(view.start[site.name]), view.moved(site.name)
+        before = np.where(before > 0, before, np.nan)  # what is not positive is no scale, and is found not to be proportional
         after, now = np.asarray(hyper[site.name]), view.read(a, hyper)
         if not all(same(np.asarray(one)[view.scored], np.asarray(two)[view.scored]) for one, two in zip(now.eta, at.eta, strict=True)):
             refuse(f"the linear predictor depends on {site.name!r}, which is not among them")

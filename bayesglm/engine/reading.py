@@ -139,7 +139,7 @@ def shifted(law: Distribution, value: Any, by: Any) -> Any:
 
 def refuse(why: str) -> NoReturn:
     """The one error of this module."""
-    raise ValueError(f"The model is not linear in the sites that it states: {why}. Leave linear= out, and it takes the generic route.")
+    raise ValueError(f"The stated linear structure does not hold: {why}. Leave linear= out, and the model takes the generic route.")
 
 
 def bare(law: Any) -> tuple[Any, Any]:
@@ -238,10 +238,16 @@ def _site(name: str, site: dict[str, Any], response: int | None) -> Site:
 
 def _known_prior(name: str, site: dict[str, Any]) -> None:
     law, mask = bare(site["fn"])
-    flat = isinstance(law, dist.ImproperUniform) and law.support in (dist.constraints.real, dist.constraints.real_vector)
+    flat = isinstance(law, dist.ImproperUniform) and _unbounded(law.support)
     if not (flat or isinstance(law, (dist.Normal, dist.Laplace, dist.StudentT))) or not np.all(mask):
         found = f"{type(law).__name__}{'' if np.all(mask) else ', masked'}"
         refuse(f"the prior of {name!r} is {found}; the fast route knows Normal, Laplace, StudentT and a flat one")
+
+
+def _unbounded(support: Any) -> bool:
+    while hasattr(support, "base_constraint"):  # NumPyro's independent constraints
+        support = support.base_constraint
+    return support is dist.constraints.real
 
 
 def point(view: View, rng: np.random.Generator) -> np.ndarray:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bayesglm.engine.accuracy import FLAGGED, quantile_shifts
 from bayesglm.engine.laplace import approximate, kinked
 from bayesglm.engine.linear import Linear
 from bayesglm.engine.linear_target import linear_target
@@ -31,6 +32,10 @@ class Laplace(AbstractMethod):
     Parameters
     ----------
     num_samples : int
+    check : "joint" or "filters"
+        "joint" computes the Pareto k. "filters" also compares the 5, 50 and 95 % points of every filter's net effect and
+        peak with a 15-point quadrature of the exact posterior (scales held at their modes; fifteen weighted Gram
+        matrices a quantity): a shift beyond 0.25 posterior sds is flagged in ``stats``.
 
     Raises
     ------
@@ -44,7 +49,12 @@ class Laplace(AbstractMethod):
     """
 
     num_samples: int = eqx.field(default=1000, static=True, converter=lambda n: whole("Laplace(num_samples)", n, 2))
+    check: str = eqx.field(default="joint", static=True)
     point: ClassVar[bool] = False
+
+    def __check_init__(self) -> None:
+        if self.check not in ("joint", "filters"):
+            raise ValueError(f'Laplace(check={self.check!r}): it is "joint" or "filters".')
 
     def run(self, problem: Problem, key: Any, monitor: Monitor) -> Draws:
         if problem.linear is None:
@@ -63,7 +73,12 @@ class Laplace(AbstractMethod):
         monitor(2, 2, None, f"Pareto k at most {np.max(k):.2f}")
         stats = {"lp": by_chain(log_ratio - 0.5 * (z**2).sum(-1), False), "log_ratio": by_chain(log_ratio, False)}
         fine = np.asarray(found.mode.converged & ~separable(linear, found.mode.w))
-        return Draws(constrained(target, z), stats, {"converged": fine, "pareto_k": k}, _notes(k), False, True)
+        per_neuron, notes = {"converged": fine, "pareto_k": k}, _notes(k)
+        if self.check == "filters":
+            shift = _filter_shifts(problem, linear, found.coordinates.each, monitor)
+            per_neuron["filter_shift"] = shift
+            notes = (*notes, *_filter_notes(shift))
+        return Draws(constrained(target, z), stats, per_neuron, notes, False, True)
 
 
 @eqx.filter_jit
@@ -71,6 +86,44 @@ def _log_ratio(target: Any, z: Any) -> Any:
     """log p - log q of draws (draw, neuron, chain, dim), up to a constant of each neuron."""
     energy = jax.vmap(jax.vmap(target.energy, in_axes=(None, 0)))
     return jax.lax.map(lambda one: -energy(target.each, one) + 0.5 * jnp.sum(one**2, -1), z)
+
+
+def _filter_shifts(problem: Problem, linear: Linear, coordinates: dict[str, Any], monitor: Monitor) -> np.ndarray:
+    """(neuron,) largest shift of a quantile of any filter's net effect or peak, in posterior sds."""
+    worst = np.zeros(linear.size)
+    for n in range(linear.size):
+        functionals = _functionals(problem, linear, np.asarray(coordinates["mean"][n]), np.asarray(linear.each["mask"][n]))
+        if len(functionals):
+            worst[n] = np.abs(quantile_shifts(linear, coordinates, n, functionals).shift).max()
+        monitor(n + 1, linear.size, None, "checking filters by quadrature")
+    return worst
+
+
+def _functionals(problem: Problem, linear: Linear, mean: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(functional, P): net effect and peak of every filter that exists."""
+    rows = []
+    constants = problem.model.constants()
+    for name, part in zip(linear.names, linear.parts(), strict=True):
+        if f"{name}_kernels" not in constants:
+            continue
+        kernels = constants[f"{name}_kernels"][1]
+        width = kernels.shape[1]
+        for first in range(part.start, part.stop, width):
+            if mask[first] == 0:
+                continue
+            peak = kernels[np.argmax(np.abs(kernels @ mean[first : first + width]))]
+            for weights in (kernels.sum(0), peak):
+                row = np.zeros(linear.dim)
+                row[first : first + width] = weights
+                rows.append(row)
+    return np.array(rows).reshape(-1, linear.dim)
+
+
+def _filter_notes(shift: np.ndarray) -> tuple[str, ...]:
+    bad = int((shift > FLAGGED).sum())
+    if not bad:
+        return (f"quadrature: no quantile of a filter's net effect or peak is off by more than {shift.max():.2f} posterior sds",)
+    return (f"quadrature: filters of {bad} of {shift.size} neurons are off by more than {FLAGGED} posterior sds (at most {shift.max():.2f}): use 'nuts'",)
 
 
 def refuse_kinks(linear: Linear) -> None:
