@@ -52,7 +52,7 @@ class CoupledPopulation(bg.AbstractModel):
     --------
     >>> import bayesglm as bg
     >>> from bayesglm.models.coupled_population import CoupledPopulation, simulate
-    >>> fit = bg.fit(CoupledPopulation(), simulate(1_000), "map", progress=False)
+    >>> fit = bg.fit(CoupledPopulation(), simulate(500), "map", progress=False)
     >>> bg.filters(fit, "coupling").dims
     ('chain', 'draw', 'neuron', 'source', 'lag')
     """
@@ -132,7 +132,7 @@ class CoupledPopulation(bg.AbstractModel):
         return {f"{name}_kernels": ((f"{name}_lag", f"{name}_basis"), kernels) for name, kernels in self.kernels.items()}
 
     def constant_coords(self) -> dict[str, np.ndarray]:
-        return {f"{name}_lag": lags for name, lags in self.lags.items()}
+        return {f"{name}_lag": np.round(lags, 12) for name, lags in self.lags.items()}
 
     def observed_site(self) -> str:
         return "spikes"

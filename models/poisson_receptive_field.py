@@ -48,8 +48,7 @@ class PoissonReceptiveField(bg.AbstractModel):
     --------
     >>> import bayesglm as bg
     >>> from bayesglm.models.poisson_receptive_field import PoissonReceptiveField, simulate
-    >>> model = PoissonReceptiveField(bg.basis.RaisedCosine(3, span=0.1))
-    >>> fit = bg.fit(model, simulate(500), "map", progress=False)
+    >>> fit = bg.fit(PoissonReceptiveField(), simulate(500), "map", progress=False)
     >>> bg.filters(fit, "stimulus").dims
     ('chain', 'draw', 'neuron', 'lag')
     """
@@ -104,7 +103,7 @@ class PoissonReceptiveField(bg.AbstractModel):
         return {"stimulus_kernels": (("stimulus_lag", "stimulus_basis"), self.kernels)}
 
     def constant_coords(self) -> dict[str, np.ndarray]:
-        return {"stimulus_lag": self.lags}
+        return {"stimulus_lag": np.round(self.lags, 12)}
 
     def observed_site(self) -> str:
         return "spikes"

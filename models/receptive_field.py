@@ -49,7 +49,7 @@ class ReceptiveField(bg.AbstractModel):
     --------
     >>> import bayesglm as bg
     >>> from bayesglm.models.receptive_field import ReceptiveField, simulate
-    >>> fit = bg.fit(ReceptiveField(bg.basis.RaisedCosine(3, span=0.1)), simulate(500), "map", progress=False)
+    >>> fit = bg.fit(ReceptiveField(), simulate(500), "map", progress=False)
     >>> sorted(fit.posterior.data_vars)
     ['baseline', 'sigma', 'stimulus', 'stimulus_scale']
     """
@@ -104,7 +104,7 @@ class ReceptiveField(bg.AbstractModel):
         return {"stimulus_kernels": (("stimulus_lag", "stimulus_basis"), self.kernels)}
 
     def constant_coords(self) -> dict[str, np.ndarray]:
-        return {"stimulus_lag": self.lags}
+        return {"stimulus_lag": np.round(self.lags, 12)}
 
     def observed_site(self) -> str:
         return "spikes"

@@ -46,8 +46,7 @@ class SpatialTuning(bg.AbstractModel):
     --------
     >>> import bayesglm as bg
     >>> from bayesglm.models.spatial_tuning import SpatialTuning, simulate
-    >>> model = SpatialTuning({"position": bg.basis.BSpline(5), "speed": bg.basis.BSpline(4)})
-    >>> fit = bg.fit(model, simulate(500), "map", progress=False)
+    >>> fit = bg.fit(SpatialTuning(), simulate(500), "map", progress=False)
     >>> fit.model.curves(fit, "speed", [5.0, 10.0, 20.0]).dims
     ('chain', 'draw', 'neuron', 'speed')
     """

@@ -115,7 +115,7 @@ class SpikeHistory(bg.AbstractModel):
         return {f"{name}_kernels": ((f"{name}_lag", f"{name}_basis"), kernels) for name, kernels in self.kernels.items()}
 
     def constant_coords(self) -> dict[str, np.ndarray]:
-        return {f"{name}_lag": lags for name, lags in self.lags.items()}
+        return {f"{name}_lag": np.round(lags, 12) for name, lags in self.lags.items()}
 
     def observed_site(self) -> str:
         return "spikes"

@@ -120,7 +120,7 @@ def test_read_structure_is_the_story(name: str) -> None:
     rng, found = np.random.default_rng(3), []
     for _ in range(3):
         v, theta = jnp.asarray(0.4 * rng.normal(size=(linear.size, linear.dim))), jnp.asarray(0.5 * rng.normal(size=(linear.size, linear.free())))
-        hyper, log_hyper = jax.vmap(linear.constrain)(linear.each, theta)
+        hyper, _ = jax.vmap(linear.constrain)(linear.each, theta)
         sites = jax.vmap(linear.unpack)(linear.each, v)
         np.testing.assert_allclose(jax.vmap(linear.pack)(linear.each, sites), v, atol=1e-12)
         built = jax.vmap(linear.log_likelihood)(linear.each, v, hyper) + jax.vmap(linear.log_prior)(linear.each, v, hyper)

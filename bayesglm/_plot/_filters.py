@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from bayesglm import _filters as verbs
+from bayesglm._glm import GLM
 from bayesglm._plot._style import COLOURS, bands, chosen, draw_band, gain_axis, heading, lag_axis, legend, log_link, look, new_figure, zero_line
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _overlaid(ax: Axes, x: np.ndarray, found: Any, dims: list[str]) -> str:
 
 def unit(fit: Fit, draws: xr.DataArray, term: str) -> str:
     """The unit of a filter's values, in the covariate's own unit where the recording knows it."""
-    column = getattr(fit.model.terms[term], "column", None)
+    column = getattr(fit.model.terms[term], "column", None) if isinstance(fit.model, GLM) else None
     known = fit.data[column].attrs.get("units") if column is not None and fit.data is not None and column in fit.data else None
     said = draws.attrs["units"]
     return said.replace(f"unit of {column}", str(known)) if known else said

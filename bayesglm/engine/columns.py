@@ -13,6 +13,7 @@ from bayesglm.engine.newton import negative_log_likelihood
 
 _MEMORY = 8
 _ARMIJO = 1e-4
+_SHORTEST = 1e-8  # step length at which a column is given up
 
 
 class Solution(NamedTuple):
@@ -51,9 +52,13 @@ def first_reference(linear: Linear, theta: Any) -> Any:
 
 
 class _State(NamedTuple):
+    """Every column's own walk: where it stands, and the step it tries next."""
+
     w: Any
     value: Any
     gradient: Any
+    direction: Any
+    length: Any
     moves: Any  # (memory, P)
     yields: Any  # (memory, P)
     steps: Any
@@ -62,22 +67,22 @@ class _State(NamedTuple):
     stuck: Any
 
 
-def _direction(state: _State, factor: Any) -> Any:
+def _direction(gradient: Any, moves: Any, yields: Any, factor: Any) -> Any:
     """Two-loop recursion with the preconditioner's inverse in its middle; empty memory slots are zero and drop out."""
-    products = jnp.sum(state.moves * state.yields, 1)
+    products = jnp.sum(moves * yields, 1)
     rho = jnp.where(products > 0, 1.0 / jnp.where(products > 0, products, 1.0), 0.0)
 
     def back(q: Any, i: Any) -> tuple[Any, Any]:
-        alpha = rho[i] * (state.moves[i] @ q)
-        return q - alpha * state.yields[i], alpha
+        alpha = rho[i] * (moves[i] @ q)
+        return q - alpha * yields[i], alpha
 
     order = jnp.arange(_MEMORY)
-    q, alphas = jax.lax.scan(back, state.gradient, order)
+    q, alphas = jax.lax.scan(back, gradient, order)
     r = jax.scipy.linalg.cho_solve((factor, True), q)
 
     def forth(r: Any, pair: Any) -> tuple[Any, None]:
         i, alpha = pair
-        return r + state.moves[i] * (alpha - rho[i] * (state.yields[i] @ r)), None
+        return r + moves[i] * (alpha - rho[i] * (yields[i] @ r)), None
 
     return -jax.lax.scan(forth, r, (order[::-1], alphas[::-1]))[0]
 
@@ -112,52 +117,47 @@ def solve(linear: Linear, theta: Any, w: Any, reference: Any, tolerance: Any, mo
         return jnp.linalg.cholesky(whole + 1e-9 * jnp.diag(jnp.diagonal(whole)) + 1e-300)
 
     factors = jax.vmap(factor_of)(linear.each, theta, reference)
-    costs = jax.vmap(cost)
-    value, gradient = costs(linear.each, theta, w)
-    n, p = w.shape
-    zeros, none = jnp.zeros((n, _MEMORY, p)), jnp.zeros(n, bool)
-    start = _State(w, value, gradient, zeros, zeros, jnp.zeros(n, int), jnp.full(n, jnp.inf), none, none)
+
+    def advance(each: Any, theta: Any, factor: Any, state: _State) -> _State:
+        """Try one step of one column: taken, it makes the next direction; refused, it is shortened."""
+        trial = state.w + state.length * state.direction
+        value, gradient = cost(each, theta, trial)
+        slack = 1e-13 * (1.0 + jnp.abs(value))
+        taken = value <= state.value + _ARMIJO * state.length * (state.direction @ state.gradient) + slack
+        move, change = trial - state.w, gradient - state.gradient
+        curved = move @ change > 1e-14 * jnp.linalg.norm(move) * jnp.linalg.norm(change)
+        push = lambda memory, new: jnp.where(curved & taken, jnp.concatenate([new[None], memory[:-1]]), memory)  # noqa: E731
+        moves, yields = push(state.moves, move), push(state.yields, change)
+        direction = _direction(gradient, moves, yields, factor)
+        half = jax.scipy.linalg.solve_triangular(factor, gradient, lower=True)
+        plain = -jax.scipy.linalg.solve_triangular(factor, half, lower=True, trans=1)
+        direction = jnp.where(direction @ gradient < 0, direction, plain)
+        decrement = 0.5 * half @ half
+        shorter = state.length * jnp.where(state.length > 0.2, 0.5, 0.1)
+        pick = lambda new, old: jnp.where(taken, new, old)  # noqa: E731
+        new = _State(
+            pick(trial, state.w),
+            pick(value, state.value),
+            pick(gradient, state.gradient),
+            pick(direction, state.direction),
+            pick(1.0, shorter),
+            moves,
+            yields,
+            state.steps + taken,
+            pick(decrement, state.decrement),
+            taken & (decrement < tolerance),
+            ~taken & (shorter < _SHORTEST),
+        )
+        frozen = state.done | state.stuck
+        return jax.tree.map(lambda old, new: jnp.where(frozen, old, new), state, new)
 
     def going(state: _State) -> Any:
         return jnp.any(~state.done & ~state.stuck & (state.steps < most))
 
-    def step(state: _State) -> _State:
-        d = jax.vmap(_direction)(state, factors)
-        slope = jnp.sum(d * state.gradient, 1)
-        plain = -jax.vmap(lambda f, g: jax.scipy.linalg.cho_solve((f, True), g))(factors, state.gradient)
-        uphill = ~(slope < 0)
-        d, slope = jnp.where(uphill[:, None], plain, d), jnp.where(uphill, jnp.sum(plain * state.gradient, 1), slope)
-        slack = 1e-13 * (1.0 + jnp.abs(state.value))
-
-        def bad(carry: Any) -> Any:
-            t, value, _ = carry
-            return ~(value <= state.value + _ARMIJO * t * slope + slack) & (t > 1e-8) & ~state.done & ~state.stuck
-
-        def halve(carry: Any) -> Any:
-            t = jnp.where(bad(carry), carry[0] * jnp.where(carry[0] > 0.2, 0.5, 0.1), carry[0])
-            return (t, *costs(linear.each, theta, state.w + t[:, None] * d))
-
-        t = jnp.ones(n)
-        t, value, gradient = jax.lax.while_loop(lambda c: jnp.any(bad(c)), halve, (t, *costs(linear.each, theta, state.w + d)))
-        frozen = state.done | state.stuck
-        keep = lambda old, new: jnp.where(frozen.reshape((-1,) + (1,) * (old.ndim - 1)), old, new)  # noqa: E731
-        failed = ~(value <= state.value + slack)
-        move, change = t[:, None] * d, gradient - state.gradient
-        curved = jnp.sum(move * change, 1) > 1e-14 * jnp.linalg.norm(move, axis=1) * jnp.linalg.norm(change, axis=1)
-        push = lambda memory, new: jnp.concatenate([jnp.where(curved[:, None], new, 0.0)[:, None], memory[:, :-1]], 1)  # noqa: E731
-        solved = jax.vmap(lambda f, g: jax.scipy.linalg.solve_triangular(f, g, lower=True))(factors, gradient)
-        decrement = 0.5 * jnp.sum(solved**2, 1)
-        return _State(
-            keep(state.w, state.w + move),
-            keep(state.value, value),
-            keep(state.gradient, gradient),
-            keep(state.moves, push(state.moves, move)),
-            keep(state.yields, push(state.yields, change)),
-            state.steps + ~frozen,
-            keep(state.decrement, decrement),
-            state.done | (~frozen & ~failed & (decrement < tolerance)),
-            state.stuck | (~frozen & failed),
-        )
-
-    end = jax.lax.while_loop(going, step, start)
+    n, p = w.shape
+    nowhere, memory, none = jnp.zeros((n, p)), jnp.zeros((n, _MEMORY, p)), jnp.zeros(n, bool)
+    far = jnp.full(n, jnp.inf)
+    # the first trial goes nowhere and is taken, because any value is below infinity
+    start = _State(w, far, nowhere, nowhere, jnp.ones(n), memory, memory, jnp.zeros(n, int), far, none, none)
+    end = jax.lax.while_loop(going, lambda state: jax.vmap(advance)(linear.each, theta, factors, state), start)
     return Solution(end.w, jnp.max(jnp.abs(end.gradient), axis=1, initial=0.0), end.decrement, end.steps, end.done)

@@ -18,6 +18,7 @@ from bayesglm.prior._base import site_values
 
 _ROUNDS = 12  # of scale and weights in turn
 _SCALE_STEPS = 25
+_DIFFERENCE = 1e-4
 _CLOSE = 1e-2  # change of a log scale at which the rounds stop: a small part of its posterior sd
 _ROUGH, _FINE = 1e-4, 1e-14  # nats, while the scale still moves and at the end
 
@@ -87,8 +88,8 @@ def _scale_mode(linear: Linear, mode: Mode, theta: Any, in_log: bool) -> tuple[A
 
         def step(_: Any, carry: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
             theta, before, _ = carry
-            value, slope = jax.value_and_grad(score)(theta)
-            values, vectors = jnp.linalg.eigh(-jax.hessian(score)(theta))
+            value, slope, bend = _local(score, theta)
+            values, vectors = jnp.linalg.eigh(-bend)
             better = value >= before[0] - 1e-12
             theta = jnp.where(better, theta, before[1])  # a step that made things worse is taken back, and halved
             move = vectors @ ((vectors.T @ slope) / jnp.maximum(jnp.abs(values), 0.1))
@@ -104,6 +105,14 @@ def _scale_mode(linear: Linear, mode: Mode, theta: Any, in_log: bool) -> tuple[A
         return theta, jnp.linalg.cholesky(covariance)
 
     return jax.vmap(one)(linear.each, mode.w, mode.curvature, mode.slope, theta)
+
+
+def _local(score: Any, theta: Any) -> tuple[Any, Any, Any]:
+    """Value, gradient and Hessian; the Hessian by differences of the gradient, which is one small program instead of three."""
+    shifts = _DIFFERENCE * jnp.eye(theta.size)
+    values, slopes = jax.lax.map(jax.value_and_grad(score), theta + jnp.concatenate([jnp.zeros((1, theta.size)), shifts, -shifts]))
+    bend = (slopes[1 : 1 + theta.size] - slopes[1 + theta.size :]) / (2 * _DIFFERENCE)
+    return values[0], slopes[0], 0.5 * (bend + bend.T)
 
 
 def _log_slopes(linear: Linear, each: Any, theta: Any) -> Any:
