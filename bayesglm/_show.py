@@ -81,5 +81,5 @@ def _figures(fit: Fit) -> str:
 def _found(fit: Fit) -> str:
     sizes = {name: int(np.prod(array.shape[2:])) for name, array in fit.posterior.data_vars.items()}
     neurons = fit.posterior.sizes.get("neuron")
-    who = f"{neurons} neurons; " if neurons else ""
+    who = f"{neurons} neuron{'s' if neurons > 1 else ''}; " if neurons else ""
     return who + ", ".join(f"{name} ({size})" if size > 1 else name for name, size in sizes.items())

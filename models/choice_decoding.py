@@ -49,7 +49,7 @@ class ChoiceDecoding(bg.AbstractModel):
     >>> import bayesglm as bg
     >>> from bayesglm.models.choice_decoding import ChoiceDecoding, simulate
     >>> train, test = bg.split(simulate(200), 0.5)
-    >>> fit = bg.fit(ChoiceDecoding(), train, "map", progress=False)
+    >>> fit = bg.fit(ChoiceDecoding(), train, "laplace", progress=False)
     >>> bg.predict(fit, test).dims  # P(choice = 1)
     ('chain', 'draw', 'trial')
     """

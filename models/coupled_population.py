@@ -52,7 +52,7 @@ class CoupledPopulation(bg.AbstractModel):
     --------
     >>> import bayesglm as bg
     >>> from bayesglm.models.coupled_population import CoupledPopulation, simulate
-    >>> fit = bg.fit(CoupledPopulation(), simulate(500), "map", progress=False)
+    >>> fit = bg.fit(CoupledPopulation(), simulate(500), "laplace", progress=False)
     >>> bg.filters(fit, "coupling").dims
     ('chain', 'draw', 'neuron', 'source', 'lag')
     """

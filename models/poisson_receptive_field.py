@@ -48,7 +48,7 @@ class PoissonReceptiveField(bg.AbstractModel):
     --------
     >>> import bayesglm as bg
     >>> from bayesglm.models.poisson_receptive_field import PoissonReceptiveField, simulate
-    >>> fit = bg.fit(PoissonReceptiveField(), simulate(500), "map", progress=False)
+    >>> fit = bg.fit(PoissonReceptiveField(), simulate(500), "laplace", progress=False)
     >>> bg.filters(fit, "stimulus").dims
     ('chain', 'draw', 'neuron', 'lag')
     """

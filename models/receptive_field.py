@@ -49,7 +49,7 @@ class ReceptiveField(bg.AbstractModel):
     --------
     >>> import bayesglm as bg
     >>> from bayesglm.models.receptive_field import ReceptiveField, simulate
-    >>> fit = bg.fit(ReceptiveField(), simulate(500), "map", progress=False)
+    >>> fit = bg.fit(ReceptiveField(), simulate(500), "laplace", progress=False)
     >>> sorted(fit.posterior.data_vars)
     ['baseline', 'sigma', 'stimulus', 'stimulus_scale']
     """

@@ -46,7 +46,7 @@ class SpatialTuning(bg.AbstractModel):
     --------
     >>> import bayesglm as bg
     >>> from bayesglm.models.spatial_tuning import SpatialTuning, simulate
-    >>> fit = bg.fit(SpatialTuning(), simulate(500), "map", progress=False)
+    >>> fit = bg.fit(SpatialTuning(), simulate(500), "laplace", progress=False)
     >>> fit.model.curves(fit, "speed", [5.0, 10.0, 20.0]).dims
     ('chain', 'draw', 'neuron', 'speed')
     """

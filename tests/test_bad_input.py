@@ -14,7 +14,6 @@ from shapes import DT, ROWS, everything, like_small
 import bayesglm as bg
 from bayesglm import basis, family, method, prior
 from bayesglm._examine import DesignNote
-from bayesglm._fit import NotConverged
 
 KERNEL = basis.RaisedCosine(2, span=0.05)
 SPIKES = np.random.default_rng(0).poisson(0.5, (60, 2))
@@ -183,9 +182,8 @@ def test_nan_covariates_are_counted_and_said() -> None:
 
 
 def test_a_separable_choice_is_not_passed_in_silence() -> None:
-    """Under Flat the optimum is at infinity: the fit says that it did not converge."""
+    """Under Flat there is no posterior: refused, with the mend."""
     x = np.linspace(-1, 1, 40)
     data = trials(x=x, choice=(x > 0).astype(int))
-    with pytest.warns(NotConverged, match="did not converge"):
-        made = fit(FLAT + bg.Linear("x", prior.Flat()), data, family.Bernoulli(), response="choice")
-    assert not made.stats["converged"]
+    with pytest.raises(ValueError, match="separable.*prior.Gaussian"):
+        fit(FLAT + bg.Linear("x", prior.Flat()), data, family.Bernoulli(), response="choice")

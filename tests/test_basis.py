@@ -47,11 +47,7 @@ REGISTRY: dict[str, list[tuple[Callable[[], AbstractBasis], str]]] = {
     ],
     "Product": [(lambda: basis.BSpline(5) * basis.CyclicBSpline(6), "pair")],
 }
-CASES = [
-    pytest.param(make, use, id=f"{name}-{use}-{i}")
-    for name, entries in REGISTRY.items()
-    for i, (make, use) in enumerate(entries)
-]
+CASES = [pytest.param(make, use, id=f"{name}-{use}-{i}") for name, entries in REGISTRY.items() for i, (make, use) in enumerate(entries)]
 LAGGED = [case for case in CASES if case.values[1] == "lags"]
 VALUED = [case for case in CASES if case.values[1] != "lags"]
 
@@ -166,9 +162,7 @@ def test_peak_is_that_of_the_continuous_function() -> None:
 
 def test_a_constant_signal_has_one_gain_at_every_dt() -> None:
     weights = np.array([0.5, -1.0, 2.0, 0.1])
-    etas = [
-        (lag_kernels(basis.RaisedCosine(4, 0.2), dt, 0, "signal")[1] @ weights).sum() for dt in (0.001, 0.004, 0.01)
-    ]
+    etas = [(lag_kernels(basis.RaisedCosine(4, 0.2), dt, 0, "signal")[1] @ weights).sum() for dt in (0.001, 0.004, 0.01)]
     np.testing.assert_allclose(etas, weights.sum(), rtol=1e-10)
 
 

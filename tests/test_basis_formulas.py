@@ -98,9 +98,7 @@ def test_cyclic_spline_is_the_wrapped_cardinal_spline(n) -> None:
     np.testing.assert_allclose(basis.CyclicBSpline(n, 360).kernels(x), expected, atol=1e-10)
 
 
-@pytest.mark.parametrize(
-    "made", [basis.CyclicBSpline(7, 2.0), basis.CyclicBSpline(5, 2.0, order=3), basis.Fourier(4, 2.0)]
-)
+@pytest.mark.parametrize("made", [basis.CyclicBSpline(7, 2.0), basis.CyclicBSpline(5, 2.0, order=3), basis.Fourier(4, 2.0)])
 def test_circular_bases_are_periodic(made) -> None:
     x = np.linspace(-1, 1, 57)
     assert made.periodic

@@ -94,9 +94,7 @@ def test_lost_samples_are_nan_and_said() -> None:
 
 
 def test_columns_on_the_bins_and_events() -> None:
-    data = bin_spikes(
-        [[0.5]], dt=0.1, epochs=(0, 1), x=np.arange(10.0), events={"cue": [0.3]}, labels={"neuron": ["u"]}
-    )
+    data = bin_spikes([[0.5]], dt=0.1, epochs=(0, 1), x=np.arange(10.0), events={"cue": [0.3]}, labels={"neuron": ["u"]})
     assert data["x"].values.tolist() == list(range(10))
     assert data["cue"].values.tolist() == [0.3]
     assert data["neuron"].values.tolist() == ["u"]
@@ -144,9 +142,7 @@ def test_pynapple_equals_bin_spikes() -> None:
     nap = pytest.importorskip("pynapple")
     support = nap.IntervalSet(EPOCHS[:, 0], EPOCHS[:, 1])
     wide = nap.IntervalSet(0, 20)
-    units = nap.TsGroup(
-        {3: nap.Ts(SPIKES["a"]), 7: nap.Ts(SPIKES["b"])}, time_support=wide, metadata={"area": ["m", "v"]}
-    )
+    units = nap.TsGroup({3: nap.Ts(SPIKES["a"]), 7: nap.Ts(SPIKES["b"])}, time_support=wide, metadata={"area": ["m", "v"]})
     speed, pose = nap.Tsd(T, np.sin(T)), nap.TsdFrame(T, np.stack([T, -T], 1), columns=["x", "y"])
     ours = bin_spikes({3: SPIKES["a"], 7: SPIKES["b"]}, dt=0.1, epochs=EPOCHS, speed=(T, np.sin(T)))
     theirs = from_pynapple(units, dt=0.1, epochs=support, speed=speed, pose=signal(T, pose.d, "linear"))

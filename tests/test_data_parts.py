@@ -28,9 +28,7 @@ def counting(n: int = 100, **more: object) -> xr.Dataset:
 
 def test_trials_of_unequal_length_are_epochs() -> None:
     lick = [np.zeros(3), np.ones(5), np.zeros(4)]
-    data = from_trials(
-        {"spikes": TRIALS, "lick": lick}, dt=0.1, align=[0.0, 0.1, 0.2], contrast=[1, 2, 3], goal=angle([0.1, 0.2, 0.3])
-    )
+    data = from_trials({"spikes": TRIALS, "lick": lick}, dt=0.1, align=[0.0, 0.1, 0.2], contrast=[1, 2, 3], goal=angle([0.1, 0.2, 0.3]))
     assert epoch_ids(data).tolist() == [0] * 3 + [1] * 5 + [2] * 4
     np.testing.assert_array_equal(data["trial"], epoch_ids(data))
     np.testing.assert_array_equal(data["spikes"], np.concatenate(TRIALS))
@@ -193,9 +191,7 @@ def test_concat_of_trials_and_of_trial_rows() -> None:
     both = concat({"a": part, "b": part})
     assert np.unique(both["trial"]).tolist() == [0, 1, 2, 3, 4, 5]
     np.testing.assert_array_equal(both["trial_time"], np.tile(part["trial_time"], 2))
-    rows = recording(
-        rows="trial", choice=[0, 1], counts=(("trial", "neuron"), np.ones((2, 3))), heading=angle([0.0, 1])
-    )
+    rows = recording(rows="trial", choice=[0, 1], counts=(("trial", "neuron"), np.ones((2, 3))), heading=angle([0.0, 1]))
     stacked = concat({"a": rows, "b": rows})
     assert stacked["choice"].values.tolist() == [0, 1, 0, 1]
     assert np.isnan(stacked["counts"].values).sum() == 12

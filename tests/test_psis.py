@@ -32,9 +32,7 @@ def heavy(n_units: int, n_draws: int, seed: int = 0, top: float = 1.5) -> np.nda
 @pytest.mark.parametrize("n_draws", [30, 100, 225, 226, 1000, 1601, 4000])
 def test_agrees_with_arviz(n_draws, r_eff):
     log_lik = heavy(20, n_draws)
-    elpd, k, p_loo = (
-        np.array(x) for x in zip(*(array_stats.loo(row[None], r_eff=r_eff) for row in log_lik), strict=True)
-    )
+    elpd, k, p_loo = (np.array(x) for x in zip(*(array_stats.loo(row[None], r_eff=r_eff) for row in log_lik), strict=True))
     weights, _ = array_stats.psislw(log_lik, r_eff=r_eff)
     ours = loo_units(log_lik, r_eff)
     np.testing.assert_allclose(ours.elpd, elpd, rtol=AGREE, atol=AGREE)

@@ -10,9 +10,7 @@ def row_dim(data: xr.Dataset) -> Literal["time", "trial"]:
     """The row dim: "time" or "trial"."""
     rows = data.attrs.get("rows")
     if rows not in ("time", "trial"):
-        raise ValueError(
-            "This Dataset is no recording (it has no attribute 'rows'): make one with recording or bin_spikes."
-        )
+        raise ValueError("This Dataset is no recording (it has no attribute 'rows'): make one with recording or bin_spikes.")
     return rows
 
 

@@ -148,8 +148,7 @@ def _as_units(spike_times: Any) -> dict[Any, np.ndarray]:
     elif isinstance(spike_times, np.ndarray) and spike_times.dtype != object:
         if spike_times.ndim != 1:
             raise ValueError(
-                f"spike_times has the shape {spike_times.shape}; it wants times, one array a neuron: counts a bin go to "
-                f"recording(dt=..., spikes=counts)."
+                f"spike_times has the shape {spike_times.shape}; it wants times, one array a neuron: counts a bin go to recording(dt=..., spikes=counts)."
             )
         named = {0: spike_times}
     else:
@@ -157,9 +156,7 @@ def _as_units(spike_times: Any) -> dict[Any, np.ndarray]:
         named = {0: listed} if listed and np.ndim(listed[0]) == 0 else dict(enumerate(listed))
     if not named:
         raise ValueError("spike_times is empty: pass at least one neuron's times.")
-    return {
-        label: check_times(_floats(times), f"The spike times of neuron {label!r}") for label, times in named.items()
-    }
+    return {label: check_times(_floats(times), f"The spike times of neuron {label!r}") for label, times in named.items()}
 
 
 def _floats(times: Any) -> np.ndarray:

@@ -15,8 +15,7 @@ def check_name(name: str) -> None:
     """Refuse column names that the dims and coordinates of recordings and fits use."""
     if name in RESERVED or name.endswith(_SUFFIXES):
         raise ValueError(
-            f"The name {name!r} is reserved, as are {', '.join(sorted(RESERVED))} and names that end in "
-            f"{', '.join(_SUFFIXES)}: give this column another name."
+            f"The name {name!r} is reserved, as are {', '.join(sorted(RESERVED))} and names that end in {', '.join(_SUFFIXES)}: give this column another name."
         )
 
 
@@ -120,7 +119,6 @@ def _as_strings(name: str, values: np.ndarray) -> np.ndarray:
     odd = [v for v in values.ravel().tolist() if not isinstance(v, str | bytes)]
     if odd:
         raise ValueError(
-            f"{name!r} mixes objects of type {type(odd[0]).__name__} ({odd[0]!r}): pass an array of numbers or strings "
-            f"with one shape for every row."
+            f"{name!r} mixes objects of type {type(odd[0]).__name__} ({odd[0]!r}): pass an array of numbers or strings with one shape for every row."
         )
     return values.astype(str)

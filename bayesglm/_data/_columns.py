@@ -48,18 +48,14 @@ def as_column(name: str, given: Any, row: str) -> Column:
 
 def _bare(name: str, given: Any, row: str) -> Column:
     if isinstance(given, tuple) and len(given) == 2 and all(np.ndim(part) for part in given):
-        raise ValueError(
-            f"{name!r} is a (t, values) pair: pass it to bin_spikes, or pass (dims, array) with named dims."
-        )
+        raise ValueError(f"{name!r} is a (t, values) pair: pass it to bin_spikes, or pass (dims, array) with named dims.")
     try:
         values = np.asarray(given)
     except ValueError:
         raise ValueError(f"{name!r} has rows of unequal shapes: trials of unequal length go to from_trials.") from None
     own = {1: (), 2: (f"{name}_feature",), 3: (f"{name}_y", f"{name}_x")}
     if name == "spikes" and values.ndim == 3:
-        raise ValueError(
-            f"spikes has shape {values.shape}: pass ({row}, neuron); (trial, time, neuron) goes to from_trials."
-        )
+        raise ValueError(f"spikes has shape {values.shape}: pass ({row}, neuron); (trial, time, neuron) goes to from_trials.")
     if values.ndim not in own:
         raise ValueError(
             f"{name!r} has shape {values.shape}: pass one value a row, ({row}, feature), ({row}, y, x), or a pair such "
@@ -72,9 +68,7 @@ def _with_neuron(column: Column, row: str) -> Column:
     if column.dims == (row,):
         return column._replace(dims=(row, "neuron"), values=column.values[..., None])
     if set(column.dims) != {row, "neuron"}:
-        raise ValueError(
-            f"spikes has the dims {column.dims}; it wants ({row!r}, 'neuron'): rename or sum over the others."
-        )
+        raise ValueError(f"spikes has the dims {column.dims}; it wants ({row!r}, 'neuron'): rename or sum over the others.")
     return column
 
 
@@ -100,9 +94,7 @@ def sizes(columns: Mapping[str, Column], row: str) -> dict[str, int]:
         for dim, size in zip(column.dims, column.values.shape, strict=True):
             first, owner = known.setdefault(dim, (size, name))
             if first != size and dim != row:
-                raise ValueError(
-                    f"{name!r} has {size} entries along {dim!r} but {owner!r} has {first}: give one of them another dim."
-                )
+                raise ValueError(f"{name!r} has {size} entries along {dim!r} but {owner!r} has {first}: give one of them another dim.")
             if size == 0:
                 raise ValueError(f"{name!r} is empty: shape {column.values.shape} along {column.dims}; leave it out.")
     return {dim: size for dim, (size, _) in known.items() if dim != row}
@@ -129,9 +121,7 @@ def labelled(columns: Mapping[str, Column], size: Mapping[str, int], labels: Map
 def _check_labels(dim: str, values: np.ndarray, size: int) -> np.ndarray:
     values = values.astype(str) if values.dtype.kind in "OTS" else values
     if values.shape != (size,):
-        raise ValueError(
-            f"labels for {dim!r} have the shape {values.shape}; the recording wants ({size},): one an entry."
-        )
+        raise ValueError(f"labels for {dim!r} have the shape {values.shape}; the recording wants ({size},): one an entry.")
     if dim == "neuron" and values.dtype.kind not in "iuU":
         raise ValueError(f"labels for 'neuron' are {values.dtype}: pass strings or integers.")
     unique, counts = np.unique(values, return_counts=True)

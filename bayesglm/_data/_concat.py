@@ -68,13 +68,9 @@ def _check_alike(recordings: Sessions) -> Literal["time", "trial"]:
         if row_dim(part) != row_dim(reference):
             raise ValueError(f"Session {session!r} has {row_dim(part)} rows but {first!r} {row_dim(reference)} rows.")
         if not np.isclose(bin_width(part), bin_width(reference), rtol=1e-6, atol=0):
-            raise ValueError(
-                f"Session {session!r} has dt={bin_width(part):g} s but {first!r} {bin_width(reference):g} s: bin them alike."
-            )
+            raise ValueError(f"Session {session!r} has dt={bin_width(part):g} s but {first!r} {bin_width(reference):g} s: bin them alike.")
         if "session" in part.variables:
-            raise ValueError(
-                f"Session {session!r} has a column 'session' already: drop it, or concat all parts at once."
-            )
+            raise ValueError(f"Session {session!r} has a column 'session' already: drop it, or concat all parts at once.")
     return row_dim(reference)
 
 
@@ -112,16 +108,12 @@ def _stack(name: str, recordings: Sessions, row: str) -> xr.DataArray:
 def _check_same(name: str, first: str, a: xr.DataArray, session: str, b: xr.DataArray, row: str) -> None:
     free = {row, "neuron"}
     if a.dims != b.dims or any(a.sizes[d] != b.sizes[d] for d in a.dims if d not in free):
-        raise ValueError(
-            f"{name!r} is {dict(a.sizes)} in session {first!r} but {dict(b.sizes)} in {session!r}: match its dims."
-        )
+        raise ValueError(f"{name!r} is {dict(a.sizes)} in session {first!r} but {dict(b.sizes)} in {session!r}: match its dims.")
     for dim in set(a.dims) - free:
         if not a[dim].equals(b[dim]):
             raise ValueError(f"{name!r} labels {dim!r} otherwise in session {session!r} than in {first!r}: align them.")
     if a.attrs.get("period") != b.attrs.get("period"):
-        raise ValueError(
-            f"{name!r} is circular with other periods in sessions {first!r} and {session!r}: use one period."
-        )
+        raise ValueError(f"{name!r} is circular with other periods in sessions {first!r} and {session!r}: use one period.")
     if not free & set(a.dims) and not np.array_equal(a.values, b.values):
         raise ValueError(f"{name!r} has no row dim and differs between sessions {first!r} and {session!r}: drop it.")
 
@@ -192,9 +184,7 @@ def _row_coords(parts: list[xr.Dataset], row: str) -> dict[str, tuple]:
     """The coordinates that sessions keep: their own time, and trials numbered on."""
     if row == "trial":
         return {}
-    coords: dict[str, tuple] = {
-        "session_time": (row, np.concatenate([p["time"].values for p in parts]), {"units": "s"})
-    }
+    coords: dict[str, tuple] = {"session_time": (row, np.concatenate([p["time"].values for p in parts]), {"units": "s"})}
     if all("trial" in part.coords for part in parts):
         coords["trial"] = (
             row,

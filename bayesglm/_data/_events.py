@@ -38,9 +38,7 @@ def _refuse_milliseconds(name: str, times: np.ndarray, time: np.ndarray) -> None
 
 def _check_event_values(name: str, values: np.ndarray, size: int) -> np.ndarray:
     if values.shape != (size,):
-        raise ValueError(
-            f"Event {name!r} has {size} times but values of shape {values.shape}: pass one value an event."
-        )
+        raise ValueError(f"Event {name!r} has {size} times but values of shape {values.shape}: pass one value an event.")
     return check_values(f"{name}_value", values)
 
 

@@ -51,16 +51,13 @@ def make_grid(epochs: Any, dt: float) -> Grid:
     if bounds.ndim != 2 or bounds.shape[1] != 2 or bounds.size == 0:
         raise ValueError(f"epochs has the shape {np.shape(epochs)}; it wants (start, stop) or (epoch, 2) in seconds.")
     if not np.isfinite(bounds).all():
-        raise ValueError(
-            f"epochs holds NaN or infinite bounds in epoch {np.argwhere(~np.isfinite(bounds))[0][0]}: drop it."
-        )
+        raise ValueError(f"epochs holds NaN or infinite bounds in epoch {np.argwhere(~np.isfinite(bounds))[0][0]}: drop it.")
     starts, stops = bounds.T
     sizes = np.floor((stops - starts) / dt + _TOLERANCE).astype(np.int64)
     if (sizes < 1).any():
         k = int(np.argmax(sizes < 1))
         raise ValueError(
-            f"Epoch {k} is empty: {starts[k]:g} to {stops[k]:g} s holds no whole bin of dt={dt:g} s; drop it from epochs, "
-            f"or check that both are in seconds."
+            f"Epoch {k} is empty: {starts[k]:g} to {stops[k]:g} s holds no whole bin of dt={dt:g} s; drop it from epochs, or check that both are in seconds."
         )
     overlap = np.flatnonzero(starts[1:] < stops[:-1] - _TOLERANCE * dt)
     if overlap.size:

@@ -23,9 +23,7 @@ def unit_times(units: Any) -> dict[Any, np.ndarray]:
         return {label: units[label].t for label in units.index}
     if isinstance(units, Mapping) and all(is_a(unit, "Ts") for unit in units.values()):
         return {label: unit.t for label, unit in units.items()}
-    raise ValueError(
-        f"from_pynapple wants a TsGroup, a Ts or a dict of Ts, got {type(units).__name__}: use bin_spikes."
-    )
+    raise ValueError(f"from_pynapple wants a TsGroup, a Ts or a dict of Ts, got {type(units).__name__}: use bin_spikes.")
 
 
 def unit_metadata(units: Any, taken: Mapping[str, Any]) -> dict[str, tuple[str, np.ndarray]]:

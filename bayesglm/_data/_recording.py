@@ -124,15 +124,11 @@ def _row_count(time: np.ndarray | None, columns: Mapping[str, Column], row: str)
         raise ValueError(f"No column has the row dim {row!r}: pass at least one value a row.")
     if len(set(lengths.values())) > 1:
         said = ", ".join(f"{name!r} has {n}" for name, n in lengths.items())
-        raise ValueError(
-            f"The columns have unequal numbers of rows ({said}): every column needs one value a {row} row."
-        )
+        raise ValueError(f"The columns have unequal numbers of rows ({said}): every column needs one value a {row} row.")
     return next(iter(lengths.values()))
 
 
-def _clock(
-    dt: float | None, time: np.ndarray | None, epoch: Any, n: int, notes: list[str]
-) -> tuple[np.ndarray, float, np.ndarray, int]:
+def _clock(dt: float | None, time: np.ndarray | None, epoch: Any, n: int, notes: list[str]) -> tuple[np.ndarray, float, np.ndarray, int]:
     """Times, bin width, epoch ids and the number of epochs that only a gap began."""
     ids = _runs(_check_epoch(epoch, n))
     if time is None:

@@ -34,9 +34,7 @@ def _check_samples(name: str, given: Signal) -> tuple[np.ndarray, np.ndarray]:
     t = check_times(given.t, f"The times of signal {name!r}")
     values = check_values(name, np.asarray(given.values))
     if values.ndim == 0 or len(values) != t.size:
-        raise ValueError(
-            f"Signal {name!r} has {t.size} times but values of shape {values.shape}: pass one value a time."
-        )
+        raise ValueError(f"Signal {name!r} has {t.size} times but values of shape {values.shape}: pass one value a time.")
     return t, values
 
 
@@ -71,9 +69,7 @@ def _limit(how: str, t: np.ndarray, dt: float) -> float:
     return max(dt, _INTERVALS * float(np.median(np.diff(t))))
 
 
-def _previous(
-    name: str, t: np.ndarray, values: np.ndarray, pieces: list[slice], grid: Grid, limit: float
-) -> np.ndarray:
+def _previous(name: str, t: np.ndarray, values: np.ndarray, pieces: list[slice], grid: Grid, limit: float) -> np.ndarray:
     first = np.repeat([p.start for p in pieces], grid.sizes)
     stop = np.repeat([p.stop for p in pieces], grid.sizes)
     centre = grid.time
@@ -127,9 +123,7 @@ def _one(t: np.ndarray, v: np.ndarray, centre: np.ndarray, grid: Grid, edge: flo
         return np.full(centre.size, np.nan)
     out = np.interp(centre, t, v)
     after = np.searchsorted(t, centre)
-    distance = np.minimum(
-        np.abs(centre - t[np.maximum(after - 1, 0)]), np.abs(t[np.minimum(after, t.size - 1)] - centre)
-    )
+    distance = np.minimum(np.abs(centre - t[np.maximum(after - 1, 0)]), np.abs(t[np.minimum(after, t.size - 1)] - centre))
     out[distance > limit + grid.tolerance] = np.nan
     if edge is None:
         return out

@@ -55,9 +55,7 @@ def angle(values: Any, period: float = 2 * np.pi) -> Angle:
     return Angle(values, _positive(period, "period", "2π for radians, 360 for degrees, 180 for orientations"))
 
 
-def signal(
-    t: Any, values: Any, how: How | None = None, period: float | None = None, max_gap: float | None = None
-) -> Signal:
+def signal(t: Any, values: Any, how: How | None = None, period: float | None = None, max_gap: float | None = None) -> Signal:
     """Samples on a clock of their own, which `bin_spikes` puts on its bins, epoch by epoch.
 
     For a bin with centre c: "mean" averages the samples inside it, "linear" interpolates at c, "previous" takes the

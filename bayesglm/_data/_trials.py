@@ -87,16 +87,11 @@ def _by_trial(name: str, given: Any) -> list[np.ndarray]:
     trials = [np.asarray(trial) for trial in (given.values if isinstance(given, Angle) else given)]
     for k, trial in enumerate(trials):
         if trial.ndim == 0:
-            raise ValueError(
-                f"{name!r} has one number in trial {k}: pass (trial, time) here and (trial,) as a keyword."
-            )
+            raise ValueError(f"{name!r} has one number in trial {k}: pass (trial, time) here and (trial,) as a keyword.")
         if len(trial) == 0:
             raise ValueError(f"{name!r} has no bin in trial {k}: an epoch cannot be empty; drop the trial everywhere.")
         if trial.shape[1:] != trials[0].shape[1:]:
-            raise ValueError(
-                f"{name!r} has the shape {trial.shape} in trial {k} but {trials[0].shape} in trial 0: only the number of "
-                f"bins may differ."
-            )
+            raise ValueError(f"{name!r} has the shape {trial.shape} in trial {k} but {trials[0].shape} in trial 0: only the number of bins may differ.")
     return trials
 
 
@@ -146,9 +141,7 @@ def _spread(name: str, given: Any, grid: Grid) -> Any:
         return given
     values = np.asarray(given)
     if values.ndim == 0 or len(values) != grid.sizes.size:
-        raise ValueError(
-            f"{name!r} has the shape {values.shape}; it wants one value for each of {grid.sizes.size} trials."
-        )
+        raise ValueError(f"{name!r} has the shape {values.shape}; it wants one value for each of {grid.sizes.size} trials.")
     return np.repeat(values, grid.sizes, axis=0)
 
 
@@ -156,9 +149,7 @@ def _moments(name: str, given: Any, grid: Grid, zero: np.ndarray, notes: list[st
     """Event times of all trials in running time, in order, with their values."""
     times, values = given if isinstance(given, tuple) else (given, None)
     if len(times) != grid.sizes.size or (values is not None and len(values) != len(times)):
-        raise ValueError(
-            f"Event {name!r} wants one entry for each of {grid.sizes.size} trials (NaN for none), got {len(times)}."
-        )
+        raise ValueError(f"Event {name!r} wants one entry for each of {grid.sizes.size} trials (NaN for none), got {len(times)}.")
     each = [np.atleast_1d(np.asarray(trial, dtype=np.float64)) for trial in times]
     trial = np.repeat(np.arange(len(each)), [t.size for t in each])
     moment = np.concatenate(each) + (grid.starts + zero)[trial]

@@ -141,14 +141,9 @@ class AbstractBasis(eqx.Module):
 
 def values_only(basis: AbstractBasis) -> ValueError:
     """The error of a basis of values that is asked for lags."""
-    return ValueError(
-        f"{type(basis).__name__} is a basis of values and has no lags: use RaisedCosine, BSpline or Lags with span=."
-    )
+    return ValueError(f"{type(basis).__name__} is a basis of values and has no lags: use RaisedCosine, BSpline or Lags with span=.")
 
 
 def unresolved(basis: AbstractBasis, missing: str) -> ValueError:
     """The error of a basis that is evaluated too early."""
-    return ValueError(
-        f"{type(basis).__name__} has no {missing} yet: give it, or call resolve_lags or resolve_values on the training "
-        "data."
-    )
+    return ValueError(f"{type(basis).__name__} has no {missing} yet: give it, or call resolve_lags or resolve_values on the training data.")

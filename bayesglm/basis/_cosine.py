@@ -162,6 +162,5 @@ def refuse_span(basis: AbstractBasis) -> None:
     """A span is seconds of lag; on a column of values it is a slip."""
     if basis.span is not None:
         raise ValueError(
-            f"{type(basis).__name__} got span={basis.span:g} s, a length of lags, and is used on values: "
-            "leave span= out, or give bounds= in the column's unit."
+            f"{type(basis).__name__} got span={basis.span:g} s, a length of lags, and is used on values: leave span= out, or give bounds= in the column's unit."
         )

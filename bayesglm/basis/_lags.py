@@ -69,9 +69,7 @@ class Lags(AbstractBasis):
         return np.ones(self.n_basis)
 
 
-def lag_kernels(
-    basis: AbstractBasis, dt: float, first: int, use: Literal["spikes", "signal"]
-) -> tuple[Points, Kernels]:
+def lag_kernels(basis: AbstractBasis, dt: float, first: int, use: Literal["spikes", "signal"]) -> tuple[Points, Kernels]:
     """Kernels of a basis on a filter's lags, scaled so that a weight means the same at every bin width.
 
     k_j(lag) = b_j(lag) / max b_j for spikes, so that a weight is log-gain per spike; b_j(lag) / Σ_lag b_j(lag) for

@@ -58,7 +58,7 @@ class Product(AbstractBasis):
     def _freeze_lags(self, dt: float, first: int) -> Self:
         raise values_only(self)
 
-    def resolve_values(self, values: np.ndarray, period: float | None | Sequence[float | None] = None) -> Self:
+    def resolve_values(self, values: np.ndarray, period: float | Sequence[float | None] | None = None) -> Self:
         """Freeze both bases on their own columns of the training data.
 
         Parameters
@@ -81,8 +81,7 @@ class Product(AbstractBasis):
         points = np.asarray(points)
         if points.ndim != 2 or points.shape[1] != self.n_columns:
             raise ValueError(
-                f"a product of {self.n_columns} columns wants points (row, {self.n_columns}), got shape "
-                f"{points.shape}: stack the columns side by side."
+                f"a product of {self.n_columns} columns wants points (row, {self.n_columns}), got shape {points.shape}: stack the columns side by side."
             )
         return points
 
@@ -97,7 +96,7 @@ def _resolve(basis: AbstractBasis, columns: np.ndarray, periods: tuple[float | N
     return basis.resolve_values(columns[:, 0], periods[0])
 
 
-def _by_column(period: float | None | Sequence[float | None], n_columns: int) -> tuple[float | None, ...]:
+def _by_column(period: float | Sequence[float | None] | None, n_columns: int) -> tuple[float | None, ...]:
     """One period a column."""
     periods = (None,) * n_columns if period is None else tuple(np.atleast_1d(np.asarray(period, dtype=object)))
     if len(periods) != n_columns:

@@ -76,9 +76,7 @@ class BSpline(AbstractBasis):
             return self
         refuse_span(self)
         if period is not None:
-            raise ValueError(
-                f"BSpline would tear the circle of period {period:g} at its seam: use CyclicBSpline, or give bounds=."
-            )
+            raise ValueError(f"BSpline would tear the circle of period {period:g} at its seam: use CyclicBSpline, or give bounds=.")
         return replace(self, bounds=data_bounds(values))
 
 

@@ -162,9 +162,7 @@ def ebfmi(energy: np.ndarray) -> np.ndarray:
 def _checked(draws: np.ndarray) -> np.ndarray:
     draws = np.asarray(draws)
     if draws.ndim < 2:
-        raise ValueError(
-            f"draws have the shape {draws.shape}; they must be (chain, draw, ...): add the chain by draws[None]"
-        )
+        raise ValueError(f"draws have the shape {draws.shape}; they must be (chain, draw, ...): add the chain by draws[None]")
     return draws
 
 

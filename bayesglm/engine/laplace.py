@@ -163,6 +163,7 @@ def approximate(linear: Linear, exact: bool = False, in_log: bool = False) -> Ap
     theta, w, reference = start(surrogate)
     spread = jnp.zeros((linear.size, 0, 0))
     found = solve(surrogate, theta, w, reference, jnp.asarray(_ROUGH if theta.shape[1] else _FINE))
+    slope = jnp.zeros_like(w)
     if theta.shape[1]:
         reference, slope = quadratic_form(surrogate, theta, found.w, exact)
     moving = np.ones(linear.size, bool)

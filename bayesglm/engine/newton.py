@@ -158,4 +158,3 @@ def modes(linear: Linear, theta: Any, w: Any, kinks: bool, most: Any = 100) -> M
     curvature = linear.gram(rows)
     converged = walk.done & jnp.isfinite(walk.decrement)
     return Mode(walk.w, walk.gradient, walk.decrement, walk.steps, converged, curvature, slope_nll)
-

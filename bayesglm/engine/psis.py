@@ -62,9 +62,7 @@ def pareto_k_threshold(n_draws: int) -> float:
     (0.667, 0.7)
     """
     if n_draws < 2:
-        raise ValueError(
-            f"pareto_k_threshold: n_draws is {n_draws}; Pareto k needs two draws or more (a point has none)"
-        )
+        raise ValueError(f"pareto_k_threshold: n_draws is {n_draws}; Pareto k needs two draws or more (a point has none)")
     return float(min(1 - 1 / np.log10(n_draws), 0.7))
 
 
@@ -233,9 +231,7 @@ def waic_units(log_lik: np.ndarray) -> Waic:
     """
     log_lik, efficiency = _units("log_lik", log_lik, 1.0)
     if log_lik.shape[1] < 2:
-        raise ValueError(
-            "waic_units: log_lik has one draw; a variance over draws needs two or more (a point fit has no WAIC)"
-        )
+        raise ValueError("waic_units: log_lik has one draw; a variance over draws needs two or more (a point fit has no WAIC)")
     p_waic, lppd = np.empty(len(log_lik)), np.empty(len(log_lik))
     for units, _ in _chunks(log_lik, efficiency):
         chunk = _chunk("log_lik", log_lik, units)
@@ -273,9 +269,7 @@ def relative_efficiency(log_lik_by_chain: np.ndarray) -> np.ndarray:
     """
     log_lik = np.asarray(log_lik_by_chain)
     if log_lik.ndim < 2 or 0 in log_lik.shape[:2]:
-        raise ValueError(
-            f"relative_efficiency: log_lik has the shape {log_lik.shape}; it must be (chain, draw, ...), not empty"
-        )
+        raise ValueError(f"relative_efficiency: log_lik has the shape {log_lik.shape}; it must be (chain, draw, ...), not empty")
     n_chains, n_draws, *rest = log_lik.shape
     if n_draws < 4:
         return np.ones(rest)
@@ -294,9 +288,7 @@ def _units(name: str, values: np.ndarray, r_eff: float | np.ndarray) -> tuple[np
     """The array as it is, and one relative efficiency a unit."""
     values, efficiency = np.asarray(values), np.asarray(r_eff, float)
     if values.ndim != 2 or values.shape[1] == 0:
-        raise ValueError(
-            f"{name} has the shape {values.shape}; it must be (unit, draw): put all chains in one axis, last"
-        )
+        raise ValueError(f"{name} has the shape {values.shape}; it must be (unit, draw): put all chains in one axis, last")
     if efficiency.shape not in {(), (len(values),)}:
         raise ValueError(f"r_eff has the shape {efficiency.shape}; give one number, or one a unit: ({len(values)},)")
     return values, np.broadcast_to(efficiency, (len(values),))

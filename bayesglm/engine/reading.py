@@ -245,7 +245,7 @@ def _known_prior(name: str, site: dict[str, Any]) -> None:
 
 
 def _unbounded(support: Any) -> bool:
-    while hasattr(support, "base_constraint"):  # NumPyro's independent constraints
+    while isinstance(support, dist.constraints.independent):
         support = support.base_constraint
     return support is dist.constraints.real
 

@@ -74,7 +74,7 @@ def _learned(linear: Linear) -> tuple[Any, Any, Any, tuple[str, ...]]:
     if linear.free() == 0:
         return *start(linear), ()
     found = approximate(linear, in_log=True)
-    scales = [f"{name}_scale" for prior, name in zip(linear.priors, linear.names, strict=True) if prior.hyper(name)]
+    scales = list(dict.fromkeys(site for prior, name in zip(linear.priors, linear.names, strict=True) for site in prior.hyper(name)))
     note = f"weights are at their mode given {', '.join(scales)} at the maximum of the marginal (Laplace) posterior" if scales else ""
     return found.theta, found.mode.w, found.mode.curvature, (note,) if note else ()
 
