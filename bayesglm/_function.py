@@ -115,7 +115,7 @@ def from_function(function: Callable[..., Any], linear: Sequence[str] = ()) -> F
     >>> def tuned(contrast, choice):
     ...     slope = numpyro.sample("slope", dist.Normal(0.0, 2.0))
     ...     numpyro.sample("choice", dist.Bernoulli(logits=slope * contrast), obs=choice)
-    >>> bg.from_function(tuned).columns
+    >>> bg.from_function(tuned, linear=("slope",)).columns
     ('contrast', 'choice')
     """
     if not callable(function):

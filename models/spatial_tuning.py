@@ -121,6 +121,7 @@ def main(rows: int = 20_000, method: Any = "nuts") -> Any:
 
     fit = bg.fit(SpatialTuning(), simulate(rows), method)
     print(fit)
+    units = {"position": "cm", "speed": "cm/s", "heading": "rad"}
     figure = Figure(figsize=(9.0, 5.0), layout="constrained")
     for row, axes in enumerate(figure.subplots(2, 3, sharey=True)):
         for ax, column in zip(axes, fit.model.bases, strict=True):
@@ -128,7 +129,7 @@ def main(rows: int = 20_000, method: Any = "nuts") -> Any:
             band = bg.interval(fit.model.curves(fit, column, points).isel(neuron=row))
             ax.fill_between(points, band.sel(bound="lower"), band.sel(bound="upper"), alpha=0.3, lw=0)
             ax.plot(points, band.sel(bound="median"))
-            ax.set(xlabel=column, ylabel=f"neuron {row}: log-gain" if ax is axes[0] else "")
+            ax.set(xlabel=f"{column} ({units[column]})", ylabel=f"neuron {row}: log-gain" if ax is axes[0] else "")
     return figure
 
 
