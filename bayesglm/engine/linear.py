@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import Distribution
 
+from bayesglm._double import double
+from bayesglm.engine.compiling import compiled_quickly
 from bayesglm.engine.predictor import AbstractPredictor, DensePredictor
 from bayesglm.engine.scales import from_value, to_value
 from bayesglm.family import AbstractFamily
@@ -198,8 +200,9 @@ def linear_of_blocks(blocks: Sequence[Block], design: Design, family: AbstractFa
     cells, size = design.each["cells"], design.size
     shift = _centres(names, priors, centred)
     centre = np.concatenate([np.asarray(cells["centre"][name], float).reshape(size, -1) for name in names], 1) * shift
-    shared = np.concatenate([np.zeros((0, design.rows)), *(_flat(b.shared) for b in ordered if b.own is None)])
-    shared = shared - centre[0, : len(shared), None]
+    parts = [b.shared.reshape(design.rows, -1) for b in ordered if b.own is None]
+    with double():  # transposing is a quarter of a fit's time in NumPy
+        shared = _stacked(parts, centre[0, : sum(part.shape[1] for part in parts)]) if parts else np.zeros((0, design.rows))
     each = {
         "response": design.each["response"],
         "mask": np.concatenate([np.asarray(cells["mask"][name]).reshape(size, -1) for name in names], 1).astype(float),
@@ -210,8 +213,8 @@ def linear_of_blocks(blocks: Sequence[Block], design: Design, family: AbstractFa
     each |= {key: design.each[key] for key in ("offset", "scored") if key in design.each}
     own, places = _own_columns(ordered, size, cells["centre"])
     if own is not None:
-        at = len(shared) if places is None else np.flatnonzero(places[0] >= len(shared))[0]
-        each["own"] = own - centre[:, at : at + own.shape[1], None]
+        where = np.arange(centre.shape[1]) if places is None else places[0]
+        each["own"] = own - centre[:, where >= len(shared), None]
     if places is not None:
         each["places"] = places
     shapes = tuple(tuple(b.mask.shape[1:]) for b in ordered)
@@ -255,6 +258,7 @@ def _same(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.abs(a - b) <= 1e-12 * (1.0 + np.abs(a))
 
 
-def _flat(columns: np.ndarray) -> np.ndarray:
-    """(row, *shape) -> (column, row)."""
-    return np.ascontiguousarray(columns.reshape(columns.shape[0], -1).T, dtype=float)
+@compiled_quickly
+def _stacked(parts: list[Any], centre: Any) -> Any:
+    """(row, column) arrays side by side, centred, features-major: (column, row) in double precision."""
+    return jnp.concatenate([part.T.astype(float) for part in parts]) - centre[:, None]

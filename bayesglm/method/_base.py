@@ -101,8 +101,8 @@ def as_numpy(tree: Any) -> Any:
 
 
 def arrays(tree: Any) -> Any:
-    """Python floats to arrays, so that a swept number does not recompile."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, float) else leaf, tree)
+    """NumPy arrays and Python floats to JAX arrays: moved once, and a swept number does not recompile."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, (float, np.ndarray)) else leaf, tree)
 
 
 def named(labels: Sequence, flags: np.ndarray) -> str:

@@ -38,7 +38,12 @@ class Sampled(NamedTuple):
 
 
 def _kernel(settings: Settings) -> tuple[Any, Any]:
-    return hmc(potential_fn_gen=lambda target, each: lambda z: target.energy(each, z), algo="NUTS")
+    return hmc(potential_fn_gen=_potential, algo="NUTS")
+
+
+def _potential(target: AbstractTarget | None, each: Any) -> Any:
+    """The energy of one posterior; of a standard normal where there is no target (to fill the kernel's closure)."""
+    return (lambda z: 0.5 * z @ z) if target is None else (lambda z: target.energy(each, z))
 
 
 def _prepare(init: Any, settings: Settings, target: Any, each: Any, z: Any, key: Any, inverse_mass: Any, step_size: Any) -> Any:
@@ -74,7 +79,7 @@ def _advance(target: AbstractTarget, settings: Settings, state: Any, n: Any) -> 
 
     def move(each: Any, state: Any) -> Any:
         # NumPyro's kernel keeps its settings in a closure that init fills; the state made here is thrown away
-        _prepare(init, settings, target, each, state.z, state.rng_key, state.adapt_state.inverse_mass_matrix, 1.0)
+        _prepare(init, settings, None, None, state.z, state.rng_key, state.adapt_state.inverse_mass_matrix, 1.0)
         return sample(state, (target, each), {})
 
     everywhere = jax.vmap(jax.vmap(move, in_axes=(None, 0)))
