@@ -22,6 +22,7 @@ from bayesglm._labels import tree
 from bayesglm._model import AbstractModel, Design
 from bayesglm._progress import progress_bar
 from bayesglm._show import fit_html, fit_text
+from bayesglm.engine.rowspace import in_row_space
 from bayesglm.engine.target import story_target
 from bayesglm.method import AbstractMethod
 from bayesglm.method._base import Draws, Problem, silent
@@ -179,10 +180,15 @@ def _fit(
     began = time.perf_counter()
     notes = examine(model, design)
     padded = design.padded() if isinstance(design.each, dict) and "cells" in design.each else design
-    problem = Problem(model, padded, model.linear(padded), neuron_labels(model, padded), lambda: story_target(model, padded))
+    linear = model.linear(padded)
+    space = None if linear is None else in_row_space(linear)  # more columns than rows: exact in as many as there are rows
+    problem = Problem(model, padded, linear if space is None else space.linear, neuron_labels(model, padded), lambda: story_target(model, padded))
     key = jax.random.key(key) if isinstance(key, (int, np.integer)) else key
     with progress_bar(progress, title) as monitor:
         draws = method.run(problem, key, monitor or silent)
+    if space is not None:
+        seed = None if method.point else int(jax.random.bits(key, dtype=np.uint32))
+        draws = draws._replace(sites=space.lift(draws.sites, seed))
     stats = _stats(design, draws, time.perf_counter() - began, notes, data)
     idata = tree(model, padded.bare(), draws, data, method.point)
     made = Fit(model, data, idata, method, MappingProxyType(stats), common)

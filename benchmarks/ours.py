@@ -28,12 +28,13 @@ def make(setting: str, quick: bool) -> Solver:
 def _method(name: str, quick: bool) -> Any:
     from bayesglm import method
 
-    kind, _, precision = name.partition(" ")
+    kind, *more = name.split(" ")
     if kind == "map":
         return method.MAP()
-    precision = precision or "double"
+    precision = "single" if "single" in more else "double"
+    kept = next((int(word) for word in more if word.isdigit()), 1000)  # draws a chain
     if kind == "nuts":
-        return method.NUTS(num_samples=50, num_chains=2, num_warmup=50, precision=precision) if quick else method.NUTS(precision=precision)
+        return method.NUTS(num_samples=50 if quick else kept, num_chains=2 if quick else 4, num_warmup=50 if quick else None, precision=precision)
     return method.HMC(num_samples=20, num_chains=4, precision=precision) if quick else method.HMC(precision=precision)
 
 

@@ -11,7 +11,7 @@ from bayesglm import method
 NETWORKS, ROWS = 100, 4_000
 LOW, HIGH = 0.86, 0.94
 SAFE_RATE = 200.0  # spikes/s
-SAMPLER = method.NUTS(num_samples=400)
+SAMPLER = method.HMC()
 PLANTED = 0.6  # eta at the peak of each kernel
 QUICK = method.Laplace(num_samples=500)  # these posteriors are nearly Gaussian, and it compiles in a few seconds
 

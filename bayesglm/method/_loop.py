@@ -15,7 +15,7 @@ from bayesglm.engine.compiling import compiled_quickly
 from bayesglm.engine.target import AbstractTarget
 from bayesglm.method._base import Monitor
 
-_BLOCK = 50  # transitions held on the device at once
+BLOCK = 50  # transitions held on the device at once
 _SECONDS = 1.0  # aimed length of a block
 
 
@@ -73,7 +73,7 @@ def _begin(target: AbstractTarget, settings: Settings, z: Any, keys: Any, invers
 
 @eqx.filter_jit(donate="none")
 def _advance(target: AbstractTarget, settings: Settings, state: Any, n: Any) -> tuple[Any, dict[str, Any]]:
-    """``n`` transitions (at most ``_BLOCK``) of every chain of every posterior, and what they visited."""
+    """``n`` transitions (at most ``BLOCK``) of every chain of every posterior, and what they visited."""
     init, sample = _kernel(settings)
     shape = state.potential_energy.shape
 
@@ -84,13 +84,13 @@ def _advance(target: AbstractTarget, settings: Settings, state: Any, n: Any) -> 
 
     everywhere = jax.vmap(jax.vmap(move, in_axes=(None, 0)))
     kept = {
-        "z": jnp.zeros((_BLOCK, *state.z.shape)),
-        "diverging": jnp.zeros((_BLOCK, *shape), bool),
-        "energy": jnp.zeros((_BLOCK, *shape)),
-        "lp": jnp.zeros((_BLOCK, *shape)),
-        "acceptance_rate": jnp.zeros((_BLOCK, *shape)),
-        "n_steps": jnp.zeros((_BLOCK, *shape), int),
-        "step_size": jnp.zeros((_BLOCK, *shape)),
+        "z": jnp.zeros((BLOCK, *state.z.shape)),
+        "diverging": jnp.zeros((BLOCK, *shape), bool),
+        "energy": jnp.zeros((BLOCK, *shape)),
+        "lp": jnp.zeros((BLOCK, *shape)),
+        "acceptance_rate": jnp.zeros((BLOCK, *shape)),
+        "n_steps": jnp.zeros((BLOCK, *shape), int),
+        "step_size": jnp.zeros((BLOCK, *shape)),
     }
 
     def body(i: Any, carry: Any) -> Any:
@@ -115,19 +115,28 @@ def sample(
 ) -> Sampled:
     """Run warm-up and sampling; between blocks the monitor sees how it goes, and Ctrl-C keeps the draws so far."""
     state = _begin(target, settings, z, keys, inverse_mass, jnp.asarray(step_size))
-    total, done, block, blocks, interrupted = settings.num_warmup + num_samples, 0, 5, [], False
+    advance = lambda state, n: _advance(target, settings, state, n)  # noqa: E731
+    found = in_blocks(advance, state, settings.num_warmup, num_samples, monitor, _line)
+    return found._replace(stats=_with_depth(found.stats, settings))
+
+
+def in_blocks(advance: Any, state: Any, num_warmup: int, num_samples: int, monitor: Monitor, line: Any) -> Sampled:
+    """Advance chains in blocks of about a second, warm-up first; the monitor may stop, and Ctrl-C keeps the draws so far.
+
+    ``advance(state, n)`` gives the new state and what ``n`` transitions visited; ``line(seen, warming)`` says how it goes.
+    """
+    total, done, block, blocks, interrupted = num_warmup + num_samples, 0, 5, [], False
     try:
         while done < total:
-            left = (settings.num_warmup if done < settings.num_warmup else total) - done
+            left = (num_warmup if done < num_warmup else total) - done
             n, began = min(block, left), time.perf_counter()
-            state, seen = _advance(target, settings, state, jnp.asarray(n))
-            seen = {name: np.array(np.asarray(value)[:n]) for name, value in seen.items()}  # sliced on the host: each n would compile
-            took = time.perf_counter() - began
-            if done >= settings.num_warmup:
+            state, seen = advance(state, jnp.asarray(n))
+            seen = {name: np.asarray(value)[:n] for name, value in seen.items()}
+            if done >= num_warmup:
                 blocks.append(seen)
             done += n
-            block = int(np.clip(n * _SECONDS / max(took, 1e-3), 1, _BLOCK))
-            if monitor(done, total, state, _line(seen, done <= settings.num_warmup)):
+            block = int(np.clip(n * _SECONDS / max(time.perf_counter() - began, 1e-3), 1, BLOCK))
+            if monitor(done, total, state, line(seen, done <= num_warmup)):
                 interrupted = done < total
                 break
     except KeyboardInterrupt:
@@ -137,7 +146,7 @@ def sample(
     if not blocks:
         raise KeyboardInterrupt
     joined = {name: np.concatenate([piece[name] for piece in blocks]) for name in blocks[0]}
-    return Sampled(joined.pop("z"), _with_depth(joined, settings), interrupted)
+    return Sampled(joined.pop("z"), joined, interrupted)
 
 
 def _with_depth(stats: dict[str, np.ndarray], settings: Settings) -> dict[str, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -14,11 +13,10 @@ from bayesglm.engine.compiling import compiled_quickly
 from bayesglm.engine.laplace import approximate
 from bayesglm.engine.linear_target import LinearTarget, linear_target, usable_precision
 from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, checked_precision, whole
-from bayesglm.method._loop import Sampled, by_chain, constrained
+from bayesglm.method._loop import BLOCK, Sampled, by_chain, constrained, in_blocks
 from bayesglm.method._split import SplitState, split_init, split_step
 from bayesglm.method.map import refuse_separable
 
-_BLOCK = 50
 _ACCEPT = 0.65  # mean acceptance below which the kicks are doubled
 _MOST_KICKS = 16
 _TRIAL = 15  # transitions by which an angle is judged
@@ -87,7 +85,7 @@ def _begin(target: LinearTarget, keys: Any) -> SplitState:
 
 @eqx.filter_jit
 def _advance(target: LinearTarget, state: SplitState, kicks: Any, n: Any) -> tuple[SplitState, dict[str, Any]]:
-    """``n`` transitions (at most ``_BLOCK``) of every chain of every neuron."""
+    """``n`` transitions (at most ``BLOCK``) of every chain of every neuron."""
     one = lambda each, s: split_step(_rest(target, each), s, kicks, jnp.pi / 2)  # noqa: E731
     everywhere = jax.vmap(jax.vmap(one, in_axes=(None, 0)))
 
@@ -95,7 +93,7 @@ def _advance(target: LinearTarget, state: SplitState, kicks: Any, n: Any) -> tup
         lp = -(state.potential + 0.5 * jnp.sum(state.z**2, -1))
         return {"z": state.z, "diverging": state.diverging, "energy": state.energy, "lp": lp, "acceptance_rate": state.accept_prob, "n_steps": state.num_steps}
 
-    kept = {name: jnp.zeros((_BLOCK, *value.shape), value.dtype) for name, value in seen_of(state).items()}
+    kept = {name: jnp.zeros((BLOCK, *value.shape), value.dtype) for name, value in seen_of(state).items()}
 
     def body(i: Any, carry: Any) -> Any:
         state, kept = carry
@@ -118,28 +116,11 @@ def _tuned(target: LinearTarget, state: SplitState, monitor: Monitor, total: int
 
 
 def _run(target: LinearTarget, state: SplitState, kicks: int, num_warmup: int, num_samples: int, monitor: Monitor) -> Sampled:
-    total, done, block, blocks, interrupted = num_warmup + num_samples, 0, 5, [], False
-    try:
-        while done < total:
-            n, began = min(block, (num_warmup if done < num_warmup else total) - done), time.perf_counter()
-            state, seen = _advance(target, state, jnp.asarray(kicks), jnp.asarray(n))
-            seen = {name: np.array(np.asarray(value)[:n]) for name, value in seen.items()}  # sliced on the host: each n would compile
-            if done >= num_warmup:
-                blocks.append(seen)
-            done += n
-            block = int(np.clip(n / max(time.perf_counter() - began, 1e-3), 1, _BLOCK))
-            line = f"{'warm-up' if done <= num_warmup else 'sampling'}, {kicks} kicks a draw, accepting {seen['acceptance_rate'].mean():.2f}"
-            if monitor(done, total, state, line):
-                interrupted = done < total
-                break
-    except KeyboardInterrupt:
-        if not blocks:
-            raise
-        interrupted = True
-    if not blocks:
-        raise KeyboardInterrupt
-    joined = {name: np.concatenate([piece[name] for piece in blocks]) for name in blocks[0]}
-    return Sampled(joined.pop("z"), joined, interrupted)
+    def line(seen: dict[str, np.ndarray], warming: bool) -> str:
+        return f"{'warm-up' if warming else 'sampling'}, {kicks} kicks a draw, accepting {seen['acceptance_rate'].mean():.2f}"
+
+    advance = lambda state, n: _advance(target, state, jnp.asarray(kicks), n)  # noqa: E731
+    return in_blocks(advance, state, num_warmup, num_samples, monitor, line)
 
 
 def _notes(kicks: int, sampled: Sampled) -> tuple[str, ...]:
