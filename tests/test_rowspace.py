@@ -57,8 +57,8 @@ def test_laplace_draws_have_the_exact_gaussian_posterior(trials):
 
 
 def test_nuts_agrees_with_the_dense_route_under_a_learned_scale(trials, monkeypatch):
-    """Means and the scale within 4 MCSE."""
-    model = decoder(prior.Gaussian(dist.HalfNormal(1.0)))
+    """Means within 4 MCSE and spreads, the scale's too."""
+    model = bg.GLM(bg.Baseline() + bg.Linear("counts", prior.Gaussian(dist.HalfNormal(1.0))), family.Gaussian(1.0), response="y")
     sampler = method.NUTS(num_samples=500, num_chains=2)
     reduced = bg.fit(model, trials, sampler, progress=False)
     dense(monkeypatch)
@@ -67,4 +67,4 @@ def test_nuts_agrees_with_the_dense_route_under_a_learned_scale(trials, monkeypa
         a, b = reduced.posterior[name].values, whole.posterior[name].values
         error = np.sqrt(mcse(a) ** 2 + mcse(b) ** 2)
         assert (np.abs(a.mean((0, 1)) - b.mean((0, 1))) < 4.5 * error).all()
-        np.testing.assert_allclose(a.std((0, 1)), b.std((0, 1)), rtol=0.25)
+        np.testing.assert_allclose(a.std((0, 1)), b.std((0, 1)), rtol=0.2)
