@@ -17,7 +17,7 @@ from bayesglm.engine.newton import modes
 from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, as_numpy, named, whole
 from bayesglm.method._generic_map import generic_mode
 
-_TOLERANCE = 1e-14  # nats: a mode within 1.4e-7 posterior sds
+_TOLERANCE = 1e-16  # nats: a mode within 1.4e-8 posterior sds
 _ETA_LIMIT = 60.0  # |eta| beyond which a problem is called separable
 
 
