@@ -12,7 +12,7 @@ from bayesglm import method
 
 REPLICATIONS, KEPT = 500, 199
 METHODS = {
-    "NUTS": method.NUTS(num_samples=250, num_chains=4),
+    "NUTS": method.NUTS(num_samples=150, num_chains=2),
     "HMC": method.HMC(num_samples=100, num_chains=8),
     "Laplace": method.Laplace(num_samples=1000),
 }
