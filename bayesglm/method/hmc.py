@@ -37,7 +37,7 @@ class HMC(AbstractMethod):
         Draws kept of each chain.
     num_chains : int
     precision : "double" or "single"
-        "single" evaluates the likelihood, centred at the mode, in float32 and sums it in float64: about twice as fast.
+        "single" evaluates the likelihood, centred at the mode, in float32 and sums it in float64.
 
     Notes
     -----

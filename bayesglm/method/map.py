@@ -22,7 +22,7 @@ _ETA_LIMIT = 60.0  # |eta| beyond which a problem is called separable
 
 
 class MAP(AbstractMethod):
-    """Mode of the posterior (one chain, one draw), by Newton, proximal Newton (L1, elastic net) or L-BFGS (any model).
+    """Mode of the posterior (one chain, one draw), by preconditioned L-BFGS, proximal Newton (L1) or plain L-BFGS (any model).
 
     Under a learned scale the joint mode does not exist (the density grows without bound as the scale goes to zero), so
     the weights are at their mode given the scale at the maximum of its *marginal* (Laplace) posterior.
@@ -30,7 +30,8 @@ class MAP(AbstractMethod):
     Parameters
     ----------
     max_steps : int
-        Newton (or L-BFGS, times ten) steps before a fit is called not converged.
+        Proximal Newton steps before a fit is called not converged; twice as many for preconditioned L-BFGS, ten times
+        for any other model.
 
     Notes
     -----

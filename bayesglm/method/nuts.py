@@ -34,7 +34,7 @@ class NUTS(AbstractMethod):
         Default 0.8.
     max_tree_depth : int
     precision : "double" or "single"
-        "single" evaluates the likelihood, centred at the mode, in float32 and sums it in float64: about twice as fast.
+        "single" evaluates the likelihood, centred at the mode, in float32 and sums it in float64.
 
     References
     ----------
