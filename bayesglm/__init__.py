@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     from bayesglm._fit import Fit, fit, fit_all
     from bayesglm._function import from_function
     from bayesglm._glm import GLM
+    from bayesglm._kfold import kfold
     from bayesglm._loo import loo, waic
     from bayesglm._model import AbstractModel, Block, Design
     from bayesglm._predict import predict
+    from bayesglm._prior_check import prior_check
+    from bayesglm._prior_summary import prior_summary
     from bayesglm._score import score
     from bayesglm._store import load, save
     from bayesglm._summary import summary
     from bayesglm._tuning import tuning
-    from bayesglm.terms import Baseline, Coupling, History, Linear, Offset, Stimulus, Tuning
+    from bayesglm.terms import Baseline, Coupling, Event, History, Linear, Offset, Pooled, Stimulus, Tuning
 
 _WHERE = {
     **dict.fromkeys(("angle", "bin_spikes", "concat", "folds", "from_pynapple", "from_trials", "recording", "signal", "split"), "_data"),
@@ -30,14 +33,17 @@ _WHERE = {
     "GLM": "_glm",
     "from_function": "_function",
     "compare": "_compare",
+    "kfold": "_kfold",
     **dict.fromkeys(("loo", "waic"), "_loo"),
     "predict": "_predict",
+    "prior_check": "_prior_check",
+    "prior_summary": "_prior_summary",
     "score": "_score",
     "summary": "_summary",
     "tuning": "_tuning",
     **dict.fromkeys(("AbstractModel", "Block", "Design"), "_model"),
     **dict.fromkeys(("load", "save"), "_store"),
-    **dict.fromkeys(("Baseline", "Coupling", "History", "Linear", "Offset", "Stimulus", "Tuning"), "terms"),
+    **dict.fromkeys(("Baseline", "Coupling", "Event", "History", "Linear", "Offset", "Pooled", "Stimulus", "Tuning"), "terms"),
 }
 _MODULES = {"basis": "basis", "datasets": "datasets", "family": "family", "method": "method", "models": "models", "plot": "_plot", "prior": "prior"}
 

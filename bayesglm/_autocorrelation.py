@@ -84,7 +84,8 @@ def _paired(sums: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 def slowest(data: xr.Dataset, columns: tuple[str, ...]) -> tuple[float, str]:
     """The longest correlation time among columns, in seconds (trials on trial rows), and whose it is."""
-    times = {name: correlation_time(_numbers(data, name), epoch_ids(data)).max(initial=0.0) for name in columns}
+    # a column at a time: the sums are several copies of what they are given
+    times = {name: max((correlation_time(column, epoch_ids(data)).max() for column in _numbers(data, name).T), default=0.0) for name in columns}
     name = max(times, key=times.__getitem__, default="")
     return float(times.get(name, 0.0)) * bin_width(data), name
 
@@ -99,7 +100,7 @@ def covariates(model: AbstractModel, data: xr.Dataset) -> tuple[str, ...]:
 
 def _numbers(data: xr.Dataset, name: str) -> np.ndarray:
     """(row, column) values; an angle as its cosine and sine."""
-    values = data[name].transpose(row_dim(data), ...).values.astype(float).reshape(data.sizes[row_dim(data)], -1)
+    values = data[name].transpose(row_dim(data), ...).values.astype(float, copy=False).reshape(data.sizes[row_dim(data)], -1)
     values = values[:, :: max(1, values.shape[1] // _MOST_COLUMNS)]
     circle = period(data, name)
     if circle is None:

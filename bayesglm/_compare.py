@@ -2,140 +2,66 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from bayesglm._cut import Block, chosen_units, default_block, stated_block
+from bayesglm._autocorrelation import correlation_time
+from bayesglm._comparison import BETTER, FEW, LEAST_CLUSTERS, LEAST_NATS, NOT, PROB, SAME, WORSE, Compared, Comparison
+from bayesglm._cut import MEMORIES, Block, chosen_units, default_block, equal_blocks, present_clusters, stated_block, stated_length
 from bayesglm._data import is_time
 from bayesglm._double import in_double
 from bayesglm._elpd import Elpd, clustered_se, left_out, t_quantile
+from bayesglm._kfold import run
+from bayesglm._kfold_record import Folding
 from bayesglm._likelihood import source
-from bayesglm._loo import evaluate, log_mean_rows
+from bayesglm._loo import Options, evaluate, log_mean_rows
+from bayesglm._stacking import stacking_weights
 from bayesglm._training import training_data
 
 if TYPE_CHECKING:
     from bayesglm._fit import Fit
 
-CRITERIA = ("loo", "waic")
-LEAST_CLUSTERS = 20
-LEAST_NATS = 4.0  # Sivula et al. 2020: below this a difference's standard error is itself unreliable
-_PROB = 0.95
-_BETTER, _WORSE, _SAME, _FEW, _NOT = "better", "worse", "not distinguishable", "too few blocks", "not comparable"
-
-
-@dataclass(frozen=True, eq=False)
-class Compared:
-    """One model of a comparison.
-
-    Attributes
-    ----------
-    name : str
-    elpd : Elpd or None
-        None where there is none (a point fit).
-    difference, se : float
-        elpd minus the best model's (the best model's: minus the next one's), in nats, and its standard error over
-        clusters; NaN where not comparable.
-    clusters : int
-    verdict : str
-        "better" and "worse" are said where the difference exceeds 4 nats and its 95 % t-interval leaves out zero; else
-        "not distinguishable", "too few blocks" (under 20), or "not comparable", with ``reason``.
-    by_neuron : xarray.Dataset or None
-        difference and se of each neuron.
-    """
-
-    name: str
-    elpd: Elpd | None
-    difference: float
-    se: float
-    clusters: int
-    verdict: str
-    reason: str = ""
-    by_neuron: xr.Dataset | None = field(default=None, repr=False)
-
-    def interval(self, prob: float = _PROB) -> tuple[float, float]:
-        """Interval of the difference by t quantiles with clusters - 1 degrees of freedom."""
-        half = t_quantile(prob, self.clusters) * self.se
-        return self.difference - half, self.difference + half
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Comparison:
-    """Models in order of elpd; prints as a table with a verdict in words. ``comparison["name"]`` is one model's row."""
-
-    rows: tuple[Compared, ...]
-    ic: str
-    about: str
-
-    def __getitem__(self, name: str) -> Compared:
-        for row in self.rows:
-            if row.name == name:
-                return row
-        raise KeyError(f"{name!r}: the models compared are {[row.name for row in self.rows]}")
-
-    @property
-    def best(self) -> Compared:
-        """The model with the largest elpd among the comparable ones."""
-        return self.rows[0]
-
-    @property
-    def verdict(self) -> str:
-        """The comparison in one sentence."""
-        known = [row for row in self.rows if row.verdict != _NOT]
-        if len(known) < 2:
-            return "not comparable: " + "; ".join(f"{row.name!r}: {row.reason}" for row in self.rows if row.reason)
-        best, following = known[:2]
-        figures = f"{best.difference:.1f} nats, se {best.se:.1f} over {best.clusters} {_unit(best)}s"
-        if best.verdict == _BETTER:
-            return f"{best.name!r} predicts better than {following.name!r} ({figures})"
-        if best.verdict == _FEW:
-            return f"too few blocks to tell {best.name!r} from {following.name!r} ({figures}; {LEAST_CLUSTERS} are wanted)"
-        return f"{best.name!r} and {following.name!r} are not distinguishable ({figures})"
-
-    def _table(self) -> list[tuple[str, ...]]:
-        p = f"p_{self.ic}"
-        bad = "bad k" if self.ic == "loo" else "p > 0.4"
-        return [("", "elpd", "se", "difference", "its se", "95 % interval", p, bad, "verdict"), *(_cells(row) for row in self.rows)]
-
-    def _notes(self) -> list[str]:
-        found = [f"{row.name!r}: {note}" for row in self.rows if row.elpd is not None for note in row.elpd.notes]
-        return found + [f"{row.name!r} is not comparable: {row.reason}" for row in self.rows if row.verdict == _NOT]
-
-    def __repr__(self) -> str:
-        table = self._table()
-        widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-        text = [
-            "  ".join(cell.ljust(w) if i in (0, 8) else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))).rstrip() for line in table
-        ]
-        return "\n".join([self.verdict[:1].upper() + self.verdict[1:] + ".", "", *text, "", f"  {self.about}", *(f"  note: {note}" for note in self._notes())])
-
-    def _repr_html_(self) -> str:
-        head, *body = self._table()
-        rows = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in body)
-        heads = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-        below = "".join(f"<p>{html.escape(line)}</p>" for line in [self.about, *self._notes()])
-        return f"<p><b>{html.escape(self.verdict)}</b></p><table><tr>{heads}</tr>{rows}</table>{below}"
+CRITERIA = ("loo", "waic", "kfold")
+_POINT = "a MAP fit is a point, without draws to reweight: fit it with method='nuts', or compare(approx=True) takes the plug-in density"
+_PLUG_IN = "its density is plugged in at a point (MAP), the others' are averaged over a posterior; compare(approx=True) compares them all the same"
 
 
 @in_double
-def compare(fits: Mapping[str, Fit | Elpd], ic: str = "loo", unit: str | None = None, se: str | None = None, block: float | None = None) -> Comparison:
+def compare(
+    fits: Mapping[str, Fit | Elpd],
+    ic: str = "loo",
+    unit: str | None = None,
+    se: str | None = None,
+    block: float | None = None,
+    *,
+    approx: bool = False,
+    **folding: Any,
+) -> Comparison:
     """Compare models by what they predict of left-out data: differences of elpd with *their* block-wise standard errors.
 
     The pointwise differences are summed over neurons and over each block's units; with C blocks the standard error is
-    sqrt(C) times the sd of those sums, and intervals take t quantiles with C - 1 degrees of freedom.
+    sqrt(C) times the sd of those sums, and intervals take t quantiles with C - 1 degrees of freedom. Stacking weights
+    maximise the log density of the models' mixture, a unit at a time.
 
     Parameters
     ----------
-    fits : mapping of names to Fit (or to results of ``loo`` or ``waic``)
+    fits : mapping of names to Fit (or to results of ``loo``, ``waic`` or ``kfold``)
         Of the same rows: fit them with ``bg.fit_all``.
-    ic : "loo" or "waic"
+    ic : "loo", "waic" or "kfold"
+        What fits are evaluated by. "kfold" fits every model anew in each fold, by its own method; the folds of all
+        models are purged alike.
     unit, se, block
-        As in ``loo`` (``se`` only there). The default length of a block is the largest of 10 longest filters of any
-        model, 20 correlation times of the slowest covariate, and 20 of the pointwise differences.
+        As in ``loo`` (``unit`` and ``se`` not for "kfold", ``se`` not for "waic"). The default length of a block is the
+        largest of 10 longest filters of any model, 20 correlation times of the slowest covariate, and 20 of the pointwise
+        differences.
+    approx : bool
+        Take the plug-in density of MAP fits, and compare it with the others' average over their posterior: a rough look.
+    **folding
+        For "kfold": ``k, by, gap, key, progress`` as in ``kfold``.
 
     Returns
     -------
@@ -145,11 +71,11 @@ def compare(fits: Mapping[str, Fit | Elpd], ic: str = "loo", unit: str | None = 
     Raises
     ------
     ValueError
-        Fewer than two models; an unknown criterion or unit.
+        Fewer than two models; an unknown criterion, unit or option.
 
     References
     ----------
-    Vehtari, Gelman and Gabry 2017; Sivula, Magnusson, Matamoros and Vehtari 2020.
+    Vehtari, Gelman and Gabry 2017; Sivula, Magnusson, Matamoros and Vehtari 2020; Yao, Vehtari, Simpson and Gelman 2018.
 
     Examples
     --------
@@ -163,24 +89,66 @@ def compare(fits: Mapping[str, Fit | Elpd], ic: str = "loo", unit: str | None = 
     """
     if not isinstance(fits, Mapping) or len(fits) < 2:
         raise ValueError("compare wants two models or more, as in compare({'alone': fit, 'coupled': other}).")
+    _check_options(ic, unit, se, folding)
+    _check_ready(fits, unit, se, block)
+    evaluated, reasons = _evaluated(fits, ic, unit, se, block, approx, folding)
+    return _judged(list(fits), _same_blocks(evaluated, block), reasons, approx)
+
+
+def _check_options(ic: str, unit: str | None, se: str | None, folding: dict[str, Any]) -> None:
+    """Criteria that do not exist, and options that a criterion does not know."""
     if ic not in CRITERIA:
-        raise ValueError(f"compare(ic={ic!r}): the criteria are {', '.join(map(repr, CRITERIA))}.")
+        raise ValueError(
+            f"compare(ic={ic!r}): the criteria are {', '.join(map(repr, CRITERIA))}. AIC and the evidence judge a model on the rows that it was fitted "
+            f"to, which need not be the same ones for all."
+        )
     if ic == "waic" and se is not None:
         raise ValueError("compare(ic='waic', se=): the standard error is over blocks (trials on trial rows); give block=, or use ic='loo'.")
-    evaluated, reasons = _evaluated(fits, ic, unit, se, block)
-    return _judged(list(fits), evaluated, reasons, ic)
+    if ic == "kfold" and (unit, se) != (None, None):
+        raise ValueError(
+            "compare(ic='kfold', unit=, se=): folds are left out, and rows are the units; by= says what a fold is, block= the standard error's blocks."
+        )
+    unknown = sorted(set(folding) - set(Folding._fields if ic == "kfold" else ()))
+    if unknown:
+        raise ValueError(f"compare(ic={ic!r}) does not know {', '.join(unknown)}; ic='kfold' takes {', '.join(Folding._fields)}.")
 
 
-def _evaluated(fits: Mapping[str, Fit | Elpd], ic: str, unit: str | None, se: str | None, block: float | None) -> tuple[dict[str, Elpd], dict[str, str]]:
+def _check_ready(fits: Mapping[str, Fit | Elpd], unit: str | None, se: str | None, block: float | None) -> None:
+    """Estimates that are ready have their units, and all but K-fold's their blocks."""
+    ready = [fit for fit in fits.values() if isinstance(fit, Elpd)]
+    asked = [name for name, value in {"unit": unit, "se": se, "block": block}.items() if value is not None]
+    if len(ready) == len(fits) and asked and (asked != ["block"] or all(record.ic != "kfold" for record in ready)):
+        raise ValueError(f"compare({', '.join(asked)}=): these estimates are ready; give fits, or make them anew by bg.loo, bg.waic or bg.kfold.")
+
+
+def _evaluated(
+    fits: Mapping[str, Fit | Elpd], ic: str, unit: str | None, se: str | None, block: float | None, approx: bool, folding: dict[str, Any]
+) -> tuple[dict[str, Elpd], dict[str, str]]:
     """The estimate of each model that has one, all with the same blocks; why the others have none."""
-    given = {name: fit for name, fit in fits.items() if isinstance(fit, Elpd)}
-    drawn = {name: fit for name, fit in fits.items() if not isinstance(fit, Elpd) and not fit.point}
-    reasons = {name: "a MAP fit is a point, without draws to reweight: fit it with method='nuts'" for name in fits if name not in given and name not in drawn}
-    evaluated: dict[str, Elpd] = dict(given)
-    if drawn:
-        length = _common_block(drawn, ic, unit, se, block)
-        evaluated |= {name: evaluate(fit, ic, unit, se, length) for name, fit in drawn.items()}
-    return evaluated, reasons
+    evaluated: dict[str, Elpd] = {name: fit for name, fit in fits.items() if isinstance(fit, Elpd)}
+    made: dict[str, Fit] = {name: fit for name, fit in fits.items() if not isinstance(fit, Elpd)}
+    if ic == "kfold":
+        reasons = {name: _forgotten(fit) for name, fit in made.items() if _forgotten(fit)}
+        made = {name: fit for name, fit in made.items() if name not in reasons}
+        found = {name: _refitted(fit, [other.model for other in made.values()], folding) for name, fit in made.items()}
+        return evaluated | found, reasons
+    usable = {name: fit for name, fit in made.items() if not fit.point or (approx and ic == "loo")}
+    if usable:
+        length = _common_block(usable, ic, unit, se, block)
+        evaluated |= {name: evaluate(fit, ic, unit, se, length, Options(approx=fit.point)) for name, fit in usable.items()}
+    return evaluated, {name: _POINT for name in made if name not in usable}
+
+
+def _forgotten(fit: Fit) -> str:
+    """Why a fit cannot be made anew; empty where it can."""
+    if fit.given is not None and fit.data is not None:
+        return ""
+    return "it was loaded from a file and knows neither the model as it was written nor, perhaps, its recording: give the result of bg.kfold(model, data)"
+
+
+def _refitted(fit: Fit, models: list[Any], folding: dict[str, Any]) -> Elpd:
+    """``kfold`` of a fit's model by its own method, on the rows of the fit, purged for the filters of all models."""
+    return run(fit.given, fit.data, fit.method, Folding(**folding), fit.scored, models)
 
 
 def _common_block(fits: dict[str, Fit], ic: str, unit: str | None, se: str | None, block: float | None) -> Block | None:
@@ -199,28 +167,67 @@ def _common_block(fits: dict[str, Fit], ic: str, unit: str | None, se: str | Non
     return default_block(same, pointwise, "pointwise differences" if others else "pointwise log likelihoods")
 
 
-def _judged(names: list[str], evaluated: dict[str, Elpd], reasons: dict[str, str], ic: str) -> Comparison:
+def _same_blocks(evaluated: dict[str, Elpd], block: float | None) -> dict[str, Elpd]:
+    """K-fold estimates of the same rows with one length of block: their units are rows, which can be clustered anew."""
+    records = {name: record for name, record in evaluated.items() if record.ic == "kfold" and record.se_unit == "block"}
+    if len({(record.identity.rows, record.identity.dt) for record in records.values()}) != 1:
+        return evaluated
+    rows, dt = next((record.identity.rows, record.identity.dt) for record in records.values())
+    chosen = _longest(list(records.values())) if block is None else stated_length(block, dt)
+    cluster = equal_blocks(rows, dt, chosen.seconds)
+    about = {"block": rows * dt / (cluster[-1] + 1), "block_why": chosen.why}
+    known = {name: record.elpd_i.notnull().any("neuron").values for name, record in records.items()}
+    return evaluated | {name: replace(record, cluster=present_clusters(cluster, known[name]), **about) for name, record in records.items()}
+
+
+def _longest(records: list[Elpd]) -> Block:
+    """The longest of the records' own blocks and of 20 correlation times of their differences."""
+    best = max(records, key=lambda record: record.elpd)
+    found = [Block(record.block, record.block_why) for record in records]
+    others = [record for record in records if record is not best and record.elpd_i.shape == best.elpd_i.shape]
+    if others:
+        pointwise = np.stack([(record.elpd_i - best.elpd_i.values).sum("neuron", min_count=1).values for record in others], 1)
+        gaps = np.diff(best.elpd_i[best.unit].values) > 1.5 * best.identity.dt
+        seconds = float(correlation_time(pointwise, np.r_[0, np.cumsum(gaps)]).max()) * best.identity.dt
+        found.append(Block(MEMORIES * seconds, f"{MEMORIES} x the correlation time of the pointwise differences, {seconds:.3g} s"))
+    return max(found, key=lambda length: length.seconds)
+
+
+def _judged(names: list[str], evaluated: dict[str, Elpd], reasons: dict[str, str], approx: bool) -> Comparison:
     """Rows in order of elpd, verdicts relative to the best (the best's: to the next)."""
     reference = next((evaluated[name] for name in names if name in evaluated), None)
     if reference is None:
-        raise ValueError("compare: every fit is a MAP, a point without draws. Fit with method='nuts', or score held-out data: bg.score(fit, test).")
+        raise ValueError("compare: no model can be evaluated: " + "; ".join(f"{name!r}: {why}" for name, why in reasons.items()) + ".")
     for name, record in evaluated.items():
-        why = _unlike(record, reference)
+        why = _unlike(record, reference, approx)
         if why:
             reasons[name] = why
     able = sorted((name for name in evaluated if name not in reasons), key=lambda name: -evaluated[name].elpd)
     rows = [_against(name, evaluated[name], evaluated[able[1 if i == 0 else 0]], i == 0) for i, name in enumerate(able)] if len(able) > 1 else []
-    if not rows:
-        rows = [Compared(able[0], evaluated[able[0]], np.nan, np.nan, evaluated[able[0]].n_clusters, _NOT, "no other model can be compared with it")]
-    rows += [Compared(name, evaluated.get(name), np.nan, np.nan, 0, _NOT, reasons[name]) for name in names if name in reasons]
-    return Comparison(tuple(rows), reference.ic, _about(reference))
+    if rows:
+        weights = stacking_weights(np.stack([row.elpd.elpd_i.sum("neuron", min_count=1).values for row in rows], 1))
+        rows = [replace(row, weight=float(weight)) for row, weight in zip(rows, weights, strict=True)]
+    else:
+        rows = [Compared(able[0], evaluated[able[0]], np.nan, np.nan, evaluated[able[0]].n_clusters, NOT, "no other model can be compared with it")]
+    rows += [Compared(name, evaluated.get(name), np.nan, np.nan, 0, NOT, reasons[name]) for name in names if name in reasons]
+    return Comparison(tuple(rows), _criterion(reference), _about(reference))
 
 
-def _unlike(one: Elpd, other: Elpd) -> str:
+def _criterion(record: Elpd) -> str:
+    return record.ic.removesuffix("_plugin")
+
+
+def _plugged_in(record: Elpd) -> bool:
+    """Whether the density is that of a point."""
+    return record.ic.endswith("_plugin") or (record.ic == "kfold" and record.n_samples == 1)
+
+
+def _unlike(one: Elpd, other: Elpd, approx: bool) -> str:
     """Why two estimates cannot be compared; empty where they can."""
     a, b = one.identity, other.identity
     checks = [
-        (one.ic == other.ic, f"its criterion is {one.ic}, the others' {other.ic}"),
+        (_criterion(one) == _criterion(other), f"its criterion is {one.ic}, the others' {other.ic}"),
+        (approx or _criterion(one) != _criterion(other) or _plugged_in(one) == _plugged_in(other), _PLUG_IN),
         (
             (one.unit, one.se_unit) == (other.unit, other.se_unit),
             f"it leaves out {one.unit}s (se over {one.se_unit}s), the others {other.unit}s ({other.se_unit}s)",
@@ -240,7 +247,8 @@ def _against(name: str, record: Elpd, other: Elpd, leads: bool) -> Compared:
     """One model against another on the same units."""
     pointwise = record.elpd_i - other.elpd_i.values
     joint = pointwise.sum("neuron").values[:, None]
-    difference, se = float(joint.sum()), float(clustered_se(joint, record.cluster)[0])
+    sampled = np.hypot(record.subsampling_se, other.subsampling_se)
+    difference, se = float(joint.sum()), float(np.hypot(clustered_se(joint, record.cluster)[0], sampled))
     dims = ("neuron",)
     each = xr.Dataset({"difference": pointwise.sum(record.unit), "se": (dims, clustered_se(pointwise.values, record.cluster))})
     return Compared(name, record, difference, se, record.n_clusters, _verdict(difference, se, record.n_clusters, leads), "", each)
@@ -248,27 +256,16 @@ def _against(name: str, record: Elpd, other: Elpd, leads: bool) -> Compared:
 
 def _verdict(difference: float, se: float, clusters: int, leads: bool) -> str:
     if clusters < LEAST_CLUSTERS:
-        return _FEW
-    clear = abs(difference) >= LEAST_NATS and abs(difference) > t_quantile(_PROB, clusters) * se
-    return (_BETTER if leads else _WORSE) if clear else _SAME
+        return FEW
+    clear = abs(difference) >= LEAST_NATS and abs(difference) > t_quantile(PROB, clusters) * se
+    return (BETTER if leads else WORSE) if clear else SAME
 
 
 def _about(record: Elpd) -> str:
     """What the figures mean."""
-    text = f"Differences are to the first model, the first model's to the second; left out: {left_out(record.unit, record.block, record.block_why)}"
+    what = record.scheme or left_out(record.unit, record.block, record.block_why)
+    text = f"Differences are to the first model, the first model's to the second; left out: {what}"
     if record.se_unit == record.unit:
         return text + "."
     extra = f" of {record.block:.3g} s ({record.block_why})" if record.se_unit == "block" else ""
     return text + f"; standard errors over {record.se_unit}s{extra}."
-
-
-def _unit(row: Compared) -> str:
-    return row.elpd.se_unit if row.elpd is not None else "block"
-
-
-def _cells(row: Compared) -> tuple[str, ...]:
-    if row.elpd is None:
-        return (row.name, *["-"] * 7, row.verdict)
-    low, high = row.interval() if row.verdict != _NOT else (np.nan, np.nan)
-    figures = [f"{row.difference:+.1f}", f"{row.se:.1f}", f"{low:.1f} to {high:.1f}"] if row.verdict != _NOT else ["-"] * 3
-    return (row.name, f"{row.elpd.elpd:.1f}", f"{row.elpd.se:.1f}", *figures, f"{row.elpd.p:.1f}", str(row.elpd.n_bad), row.verdict)

@@ -78,6 +78,40 @@ def touched(flags: np.ndarray, epochs: np.ndarray, first: int, n_lags: int) -> n
     return convolve(flags.astype(np.uint8), np.ones((n_lags, 1)), epochs, first)[..., 0] > 0.5
 
 
+def convolve_seen(signal: np.ndarray, seen: np.ndarray, kernels: np.ndarray, epochs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Filter each column over its own *seen* past: lag l is the l-th row back of those with ``seen``, within the epoch.
+
+    Parameters
+    ----------
+    signal, seen : (row, column) arrays
+    kernels : (lag, basis) array
+        From lag 1 on.
+    epochs : (row,) int
+
+    Returns
+    -------
+    (row, column, basis) float64, and (row, column) bool: whether all lags lie within the epoch
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> convolve_seen(np.array([[2], [0], [5]]), np.array([[True], [False], [True]]), np.array([[1.0]]), np.zeros(3, int))[0][:, 0, 0]
+    array([0., 2., 2.])
+    """
+    out, whole = np.zeros((*signal.shape, kernels.shape[1])), np.ones(signal.shape, bool)
+    for column in range(signal.shape[1]):
+        kept = np.flatnonzero(seen[:, column])
+        before = np.cumsum(seen[:, column]) - seen[:, column]  # seen rows ahead of this one
+        for lag, kernel in enumerate(kernels):
+            at = before - 1 - lag
+            inside = at >= 0
+            rows = kept[np.where(inside, at, 0)] if kept.size else np.zeros(len(at), int)
+            inside &= epochs[rows] == epochs
+            out[:, column] += np.where(inside, signal[rows, column], 0.0)[:, None] * kernel
+            whole[:, column] &= inside
+    return out, whole
+
+
 def _places(epochs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How many rows of its own epoch lie behind and ahead of each row."""
     rows = np.arange(epochs.size)

@@ -10,7 +10,6 @@ import xarray as xr
 from bayesglm._autocorrelation import correlation_time, covariates, slowest
 from bayesglm._data import bin_width, epoch_ids, is_time, row_dim
 from bayesglm._training import training_data
-from bayesglm.terms._lagged import AbstractLagged
 
 if TYPE_CHECKING:
     from bayesglm._fit import Fit
@@ -81,10 +80,21 @@ def _ids(data: xr.Dataset, kind: str, block: Block | None) -> np.ndarray:
         return np.arange(rows)
     if kind == "block":
         assert block is not None
-        count = max(1, int(rows * bin_width(data) / block.seconds * (1 + 1e-9)))
-        return np.arange(rows) * count // rows
+        return equal_blocks(rows, bin_width(data), block.seconds)
     trial, epochs = data["trial"].values, epoch_ids(data)
     return np.cumsum(np.r_[False, (trial[1:] != trial[:-1]) | (epochs[1:] != epochs[:-1])])
+
+
+def equal_blocks(rows: int, dt: float, seconds: float) -> np.ndarray:
+    """(row,) number of the block of each row: blocks are of equal length, never shorter than asked for."""
+    count = max(1, int(rows * dt / seconds * (1 + 1e-9)))
+    return np.arange(rows) * count // rows
+
+
+def present_clusters(cluster: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Clusters numbered without those in which nothing is scored; units that are not scored go with a neighbour."""
+    present = np.unique(cluster[known])
+    return np.minimum(np.searchsorted(present, cluster), max(len(present) - 1, 0))
 
 
 def default_block(fits: dict[str, Fit], pointwise: np.ndarray, what: str) -> Block:
@@ -98,7 +108,7 @@ def default_block(fits: dict[str, Fit], pointwise: np.ndarray, what: str) -> Blo
 
 
 def _longest_filter(fit: Fit) -> Block:
-    lagged = {term.name: len(term.lags) * bin_width(training_data(fit)) for term in getattr(fit.model, "terms", ()) if isinstance(term, AbstractLagged)}
+    lagged = {term.name: len(term.lagged.lags) * bin_width(training_data(fit)) for term in getattr(fit.model, "terms", ()) if term.lagged is not None}
     if not lagged:
         return Block(0.0, "")
     name = max(lagged, key=lagged.__getitem__)
@@ -113,7 +123,12 @@ def _slowest_covariate(fit: Fit) -> Block:
 
 def stated_block(block: Any, data: xr.Dataset) -> Block:
     """``block=`` as given, or a ValueError."""
+    return stated_length(block, bin_width(data))
+
+
+def stated_length(block: Any, dt: float) -> Block:
+    """The same for bins of ``dt`` seconds."""
     wrong = isinstance(block, bool) or not isinstance(block, (int, float, np.number)) or not np.isfinite(block)
-    if wrong or block < bin_width(data) * (1 - 1e-9):
-        raise ValueError(f"block={block!r}: the length of a block is a number of seconds, at least one bin ({bin_width(data):g} s).")
+    if wrong or block < dt * (1 - 1e-9):
+        raise ValueError(f"block={block!r}: the length of a block is a number of seconds, at least one bin ({dt:g} s).")
     return Block(float(block), "block=")

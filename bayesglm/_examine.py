@@ -36,7 +36,8 @@ def examine(model: AbstractModel, design: Design) -> tuple[str, ...]:
     blocks = model.blocks(design)
     labels = model.coords().get("neuron", np.arange(design.size))
     flat = [block.name for block in blocks if not block.prior.proper]
-    notes = [_silence(model, design, scored, labels, flat), *_collinearity(blocks, design, flat)]
+    pooled = {term.name for term in getattr(model, "terms", ()) if term.repeats() and term.name not in flat}
+    notes = [_silence(model, design, scored, labels, flat), *_collinearity(tuple(b for b in blocks if b.name not in pooled), design, flat)]
     kept = tuple(note for note in notes if note)
     for note in kept:
         warnings.warn(note, DesignNote, stacklevel=5)

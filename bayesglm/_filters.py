@@ -11,7 +11,7 @@ import xarray as xr
 from bayesglm._convergence import existing
 from bayesglm._glm import GLM
 from bayesglm._training import on_time_rows
-from bayesglm.terms import Coupling, History, Stimulus
+from bayesglm.terms import Coupling, Event, History, Product, Stimulus
 
 if TYPE_CHECKING:
     from bayesglm._fit import Fit
@@ -34,9 +34,9 @@ def filters(fit: Fit, term: str) -> xr.DataArray:
 
     Returns
     -------
-    xarray.DataArray, (chain, draw, neuron[, source][, feature dims], lag)
-        ``lag`` in seconds, positive back in time (in trials on trial rows). ``attrs["units"]`` says of what; a coupling
-        that does not exist (own cell, ``mask=``) is NaN. For a MAP fit ``attrs["posterior"]`` is "point".
+    xarray.DataArray, (chain, draw, neuron[, source][, feature dims][, y, x], lag)
+        ``lag`` in seconds, positive back in time (in trials on trial rows). A movie's filter is given at its pixels.
+        ``attrs["units"]`` says of what; a coupling that does not exist (own cell, ``mask=``) is NaN. For a MAP fit ``attrs["posterior"]`` is "point".
 
     Raises
     ------
@@ -58,10 +58,17 @@ def filters(fit: Fit, term: str) -> xr.DataArray:
     ('chain', 'draw', 'neuron', 'lag')
     """
     kernels = kernels_of(fit, term)
-    drawn = xr.dot(existing(fit.model, term, fit.posterior[term]), kernels, dim=f"{term}_basis").transpose(..., "lag")
+    drawn = xr.dot(existing(fit.model, term, fit.posterior[term]), kernels, dim=str(kernels.dims[-1]))
+    drawn = _at_pixels(fit, term, drawn).transpose(..., "lag")
     drawn["lag"].attrs |= {"units": "s" if on_time_rows(fit) else "trials", "long_name": "lag, back in time"}
     attrs = {"units": filter_unit(fit.model, term), "long_name": f"{term} filter", "along": "lag"}
     return drawn.rename(term).assign_attrs(attrs, posterior=fit.posterior.attrs.get("posterior", "draws"))
+
+
+def _at_pixels(fit: Fit, term: str, drawn: xr.DataArray) -> xr.DataArray:
+    """Weights of functions of space as values at the pixels of a movie; anything else as it is."""
+    functions = fit.idata["constant_data"].to_dataset().get(f"{term}_space_functions")
+    return drawn if functions is None else xr.dot(drawn, functions, dim=str(functions.dims[-1]))
 
 
 def kernels_of(fit: Fit, term: str) -> xr.DataArray:
@@ -88,12 +95,22 @@ def filter_unit(model: AbstractModel, term: str) -> str:
     if not isinstance(model, GLM):
         return unit
     part = model.terms[term]
+    per = _per(model, part.lagged)
+    others = [other.name for other in (part.left, part.right) if other.lagged is None] if isinstance(part, Product) else []
+    return " times ".join([f"{unit} {per}" if per else unit, *others])
+
+
+def _per(model: GLM, part: Any) -> str:
+    """What the filter's signal counts."""
     if isinstance(part, Coupling):
-        return f"{unit} per source spike"
+        return "per source spike"
     if isinstance(part, History):
         spiking = model.target is not None and model.target.spiking
-        return f"{unit} per own spike" if spiking else f"{unit} per unit of {model.response}"
-    return f"{unit} per unit of {part.column}" if isinstance(part, Stimulus) else unit
+        own = f"per earlier {model.response}, coded -1 or +1" if part.coded else "per own spike"
+        return own if spiking else f"per unit of {model.response}"
+    if isinstance(part, Event):
+        return f"while {part.event} is on" if part.lasting else f"per {part.event}" if part.value is None else f"per unit of {part.event} {part.value}"
+    return f"per unit of {part.column}" if isinstance(part, Stimulus) else ""
 
 
 def interval(draws: xr.DataArray | xr.Dataset, prob: float = 0.9, simultaneous: bool = False) -> Any:

@@ -56,6 +56,7 @@ class Fit:
     method: AbstractMethod
     stats: Mapping[str, Any]
     scored: np.ndarray | None = field(default=None, repr=False)  # (row,) rows that fit_all scored beyond the model's own
+    given: AbstractModel | None = field(default=None, repr=False)  # the model as it was written: what K-fold learns anew
 
     @property
     def point(self) -> bool:
@@ -121,7 +122,7 @@ def fit(model: AbstractModel, data: xr.Dataset, method: str | AbstractMethod = "
     """
     _checked_arguments(model, data)
     resolved = model.resolve(data)
-    return _fit(resolved, data, resolved.design(data), chosen_method(method), key, progress, None)
+    return replace(_fit(resolved, data, resolved.design(data), chosen_method(method), key, progress, None), given=model)
 
 
 @in_double
@@ -157,7 +158,7 @@ def fit_all(
         lost = int((np.asarray(design.scored) > common).sum())
         report = (*design.report, ("another model of the comparison cannot score it", lost)) if lost else design.report
         shared = replace(design, scored=design.scored * common, report=report)
-        fits[name] = _fit(resolved[name], data, shared, chosen_method(method), key, progress, common, name)
+        fits[name] = replace(_fit(resolved[name], data, shared, chosen_method(method), key, progress, common, name), given=models[name])
     return fits
 
 

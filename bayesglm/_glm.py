@@ -12,11 +12,12 @@ import numpyro
 import xarray as xr
 
 from bayesglm._data import bin_width, neurons, period, require_column, row_dim
+from bayesglm._glm_parts import finite, level_and_spread, placed, scored_rows, summed_offset
 from bayesglm._model import AbstractModel, Block, Design
+from bayesglm._story import added, at_average, event_dims, law_of_weights
 from bayesglm.family import AbstractFamily, Poisson
 from bayesglm.prior._base import site_values
 from bayesglm.terms import AbstractTerm, Offset, Response, Sum
-from bayesglm.terms._lagged import AbstractLagged
 
 if TYPE_CHECKING:
     from bayesglm.engine.linear import Linear
@@ -72,18 +73,25 @@ class GLM(AbstractModel):
         self._check_angle(data)
         target = self._target(data, column)
         values = target.values(data)
-        seen = _finite(values, target.observed(data))
-        family = self.family.resolve(self.response, values[seen] if values.dtype.kind == "f" else values)
-        terms = Sum(*(term.resolve(data, target) for term in self.terms))
-        level, spread = _level_and_spread(values, seen, family)
+        seen = finite(values, target.observed(data))
+        family = self.family.resolve(self.response, values[seen] if values.dtype.kind == "f" else values, period(data, self.response), self.family.known(data))
+        self._check_offsets(family)
+        terms = Sum(*(placed(term, data, target, family) for term in self.terms.resolve(data, target)))
+        level, spread = level_and_spread(values, seen, family)
         return dataclasses.replace(self, terms=terms, family=family, target=target, level=level, spread=spread)
 
     def _check_angle(self, data: xr.Dataset) -> None:
-        if period(data, self.response) is not None and type(self.family).__name__ == "Gaussian":
+        if period(data, self.response) is not None and not hasattr(self.family, "circle"):
             raise ValueError(
-                f"{self.response!r} is an angle (period {period(data, self.response):g}): 359 and 1 degree are close, and family.Gaussian does "
-                f"not know it. Explain its cosine and sine, each as a Gaussian response."
+                f"{self.response!r} is an angle (period {period(data, self.response):g}): 359 and 1 degree are close, and family.{self.family.describe()} "
+                f"does not know it. Use family.VonMises(), or explain its cosine and sine, each as a Gaussian response."
             )
+
+    def _check_offsets(self, family: AbstractFamily) -> None:
+        if family.predictors is not None and any(isinstance(term, Offset) for term in self.terms):
+            raise ValueError(f"{family.describe()} has {family.n_predictors} predictors a response: an Offset cannot say to which it is added. Leave it out.")
+        if getattr(family, "own_constant", False) and any(term.name == "baseline" for term in self.terms):
+            raise ValueError(f"{family.describe()} has cutpoints, which are its constant: a Baseline would move with them. Leave Baseline() out.")
 
     def _target(self, data: xr.Dataset, column: xr.DataArray) -> Response:
         everyone = tuple(neurons(data).tolist()) if "neuron" in data.dims else ()
@@ -100,7 +108,8 @@ class GLM(AbstractModel):
         if column.dtype.kind not in "biuf":
             raise ValueError(f"The response {self.response!r} holds {column.dtype} values; it wants numbers: code two categories as 0 and 1.")
         spiking = self.family.counts or self.family.discrete
-        return Response(self.response, receivers, everyone, bin_width(data), spiking)
+        binary = self.family.discrete and not self.family.counts and set(np.unique(column.values[~np.isnan(column.values)])) <= {0, 1}
+        return Response(self.response, receivers, everyone, bin_width(data), spiking, binary)
 
     def design(self, data: xr.Dataset) -> Design:
         if self.target is None:
@@ -111,17 +120,23 @@ class GLM(AbstractModel):
         invalid: dict[str, np.ndarray] = {}
         for reason, flags in (pair for part in parts.values() for pair in part.invalid.items()):
             invalid[reason] = invalid.get(reason, False) | flags  # two terms may read one column
-        offset = _offset(self.terms, parts, self.target.size)
+        offset = summed_offset(self.terms, parts, self.target.size)
         each: dict[str, Any] = {"cells": self._cells()} | ({} if offset is None else {"offset": offset})
         if self.response in data:
             values = self.target.values(data)
-            seen = _finite(values, self.target.observed(data))
+            seen = finite(values, self.target.observed(data))
             if not seen.all():
                 invalid["the response is unobserved"] = ~seen.T
             each["response"] = np.where(seen, values, 0).T if not seen.all() else values.T
         linear = {term.name: parts[term.name] for term in self.terms if not isinstance(term, Offset)}
         each["own"] = {name: part.own for name, part in linear.items() if part.own is not None}
-        scored, own_scored, report = _scored(invalid, rows, self.target.size)
+        known = self.family.known(data)
+        if known:
+            each["known"] = {
+                name: np.broadcast_to(values if values.ndim == 1 else values.T[self.target.places(data)], (self.target.size, rows))
+                for name, values in known.items()
+            }
+        scored, own_scored, report = scored_rows(invalid, rows, self.target.size)
         if own_scored is not None:
             each["scored"] = own_scored
         return Design({name: part.shared for name, part in linear.items() if part.shared is not None}, each, scored, report)
@@ -131,7 +146,8 @@ class GLM(AbstractModel):
         weighted = [term for term in self.terms if not isinstance(term, Offset)]
         masks = {term.name: term.exists(self.target) for term in weighted}
         centres = {term.name: np.broadcast_to(term.centre, masks[term.name].shape) for term in weighted}
-        return {"mask": masks, "centre": centres, "level": self.level, "spread": self.spread}
+        about = {term.name: known for term in weighted if (known := term.prior.known())}
+        return {"mask": masks, "centre": centres, "level": self.level, "spread": self.spread} | ({"about": about} if about else {})
 
     def blocks(self, design: Design) -> tuple[Block, ...]:
         """The linear parts, baseline last so that its prior may be centred at the others' means."""
@@ -141,30 +157,43 @@ class GLM(AbstractModel):
 
     def __call__(self, design: Design) -> None:
         cells, size = design.each["cells"], design.size
-        eta = design.each["offset"].T if "offset" in design.each else jnp.zeros((design.rows, size))
-        level = jnp.zeros(size)  # eta at the average of the columns, baseline left out
+        predictors = self.family.predictors
+        several = () if predictors is None else (len(predictors.labels),)
+        eta = design.each["offset"].T if "offset" in design.each else jnp.zeros((design.rows, size, *several))
+        level = jnp.zeros((size, *several))  # eta at the average of the columns, baseline left out
+        blocks = self.blocks(design)
+        shared = {site: value for block in blocks for site, value in self._learned(block, False).items()}
         with numpyro.plate("neuron", size, dim=-1):
-            for block in self.blocks(design):
+            for block in blocks:
                 centred = block.name == "baseline" and self.terms["baseline"].centred
-                w = self._weights(block, cells["level"] - level if centred else None)
-                eta = eta + _product(block, w)
-                level = level + (block.mask * w * cells["centre"][block.name]).reshape(size, -1).sum(-1)
+                shift = cells["level"] - (level if predictors is None else level @ predictors.contrast) if centred else None
+                w = self._weights(block, shift, cells.get("about", {}).get(block.name), shared)
+                eta = eta + added(block, w)
+                level = level + at_average(block, w, cells["centre"][block.name])
             hyper = {site: numpyro.sample(site, p) for site, (p, _) in self.family.hyper(self.response, cells["spread"]).items()}
-            weight = jnp.broadcast_to(design.weight(), eta.shape)
+            hyper |= {name: value.T for name, value in design.each.get("known", {}).items()}
+            eta = eta if predictors is None else eta @ predictors.contrast
+            weight = jnp.broadcast_to(design.weight(), eta.shape[:2])
             with numpyro.plate("row", design.rows, dim=-2), numpyro.handlers.mask(mask=weight > 0):
                 observed = design.each["response"].T if "response" in design.each else None
                 numpyro.sample(self.response, self.family(eta, hyper, self.target.dt), obs=observed)
 
-    def _weights(self, block: Block, shift: Any) -> Any:
-        """Sample one block's learned scale and its weights (neuron, *shape)."""
-        sites = {site: numpyro.sample(site, p) for site, (p, _) in block.prior.hyper(block.name).items()}
-        law = block.prior.weights(site_values(block.prior, block.name, sites), block.mask)
-        if shift is not None:
-            law = numpyro.distributions.TransformedDistribution(law, numpyro.distributions.transforms.AffineTransform(shift, 1.0))
-        return numpyro.sample(block.name, law.to_event(len(block.dims)), infer={"event_dims": list(block.dims)})
+    def _weights(self, block: Block, shift: Any, about: Any, shared: dict[str, Any]) -> Any:
+        """Sample one block's learned scale and its weights (neuron, *shape[, K])."""
+        predictors, sites = self.family.predictors, shared | self._learned(block, True)
+        law = law_of_weights(block.prior, site_values(block.prior, block.name, sites, about), block.mask, shift, predictors)
+        dims = [*block.dims] + ([] if predictors is None else [predictors.dim])
+        return numpyro.sample(block.name, law, infer={"event_dims": dims})
+
+    def _learned(self, block: Block, alone: bool) -> dict[str, Any]:
+        """Sample one block's learned parameters: those of each neuron, or those that all share."""
+        named = block.prior.hyper_coords(block.name)
+        laws = {site: law for site, (law, own) in block.prior.hyper(block.name).items() if own == alone}
+        dims = {site: list(named.get(site, {})) or event_dims(law, block.dims, block.mask.shape[1:]) for site, law in laws.items()}
+        return {site: numpyro.sample(site, law, infer={"event_dims": dims[site]}) for site, law in laws.items()}
 
     def linear(self, design: Design) -> Linear | None:
-        from bayesglm.engine.linear import linear_of_blocks
+        from bayesglm.engine.from_blocks import linear_of_blocks
 
         baseline = any(term.name == "baseline" and getattr(term, "centred", False) for term in self.terms)
         return linear_of_blocks(self.blocks(design), design, self.family, self.response, self.target.dt, baseline)
@@ -173,17 +202,23 @@ class GLM(AbstractModel):
         labels = {} if self.target.receivers is None else {"neuron": np.asarray(self.target.receivers)}
         for term in self.terms:
             labels |= term.coords()
-        return labels
+            for named in () if term.prior is None else term.prior.hyper_coords(term.name).values():
+                labels |= named
+        predictors = self.family.predictors
+        return labels if predictors is None else labels | {predictors.dim: np.asarray(predictors.labels)}
 
     def constants(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-        return {f"{t.name}_kernels": ((f"{t.name}_lag", t.basis_dim), np.asarray(t.kernels)) for t in self.terms if isinstance(t, AbstractLagged)}
+        return {name: known for term in self.terms for name, known in term.constants().items()}
 
     def masks(self) -> dict[str, np.ndarray]:
-        return {t.name: t.exists(self.target) if self.has_neurons else t.exists(self.target)[0] for t in self.terms if not isinstance(t, Offset)}
+        found = {t.name: t.exists(self.target) if self.has_neurons else t.exists(self.target)[0] for t in self.terms if not isinstance(t, Offset)}
+        if self.family.predictors is None:
+            return found
+        classes = len(self.family.predictors.labels)
+        return {name: np.broadcast_to(mask[..., None], (*mask.shape, classes)) for name, mask in found.items()}
 
     def constant_coords(self) -> dict[str, np.ndarray]:
-        lagged = [term for term in self.terms if isinstance(term, AbstractLagged)]
-        return {f"{t.name}_lag": t.lags for t in lagged} | {t.basis_dim: np.asarray(t.basis.labels) for t in lagged}
+        return {dim: labels for term in self.terms for dim, labels in term.constant_coords().items()}
 
     def observed_site(self) -> str:
         return self.response
@@ -191,49 +226,3 @@ class GLM(AbstractModel):
     @property
     def has_neurons(self) -> bool:
         return self.target is None or self.target.receivers is not None
-
-
-def _product(block: Block, w: Any) -> Any:
-    """Columns times weights: (row, neuron)."""
-    w = (w * block.mask).reshape(w.shape[0], -1)
-    if block.shared is not None:
-        return block.shared.reshape(block.shared.shape[0], -1) @ w.T
-    return jnp.einsum("ntp,np->tn", block.own.reshape(*block.own.shape[:2], -1), w)
-
-
-def _finite(values: np.ndarray, observed: np.ndarray | None) -> np.ndarray:
-    """(row, neuron) bool: the response is known there."""
-    seen = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
-    return seen if observed is None else seen & observed
-
-
-def _level_and_spread(values: np.ndarray, seen: np.ndarray, family: AbstractFamily) -> tuple[np.ndarray, np.ndarray]:
-    """Link of the training mean, and the training sd, of each neuron. A silent one counts half a spike."""
-    n = np.maximum(seen.sum(0), 1)
-    mean = np.where(seen, values, 0).sum(0, dtype=float) / n
-    spread = np.sqrt(np.where(seen, (values - mean) ** 2, 0.0).sum(0) / n)
-    if family.discrete:
-        mean = np.clip(mean, 0.5 / n, None if family.counts else 1.0 - 0.5 / n)
-    return family.level(mean), np.where(spread > 0, spread, 1.0)
-
-
-def _offset(terms: Sum, parts: dict[str, Any], size: int) -> np.ndarray | None:
-    """Sum of the offsets (neuron, row), or None."""
-    found = [parts[term.name] for term in terms if isinstance(term, Offset)]
-    if not found:
-        return None
-    return sum(part.own if part.own is not None else np.broadcast_to(part.shared, (size, part.shared.size)) for part in found)
-
-
-def _scored(invalid: dict[str, np.ndarray], rows: int, size: int) -> tuple[np.ndarray, np.ndarray | None, tuple]:
-    """(row,) and, where neurons differ, (neuron, row); with the count of rows left out, by reason."""
-    scored, own = np.ones(rows), None
-    report = []
-    for reason, flags in invalid.items():
-        flags = flags[0] if flags.ndim == 2 and (size == 1 or (flags == flags[:1]).all()) else flags
-        if flags.ndim == 1:
-            scored = scored * ~flags
-        else:
-            own = ~flags if own is None else own & ~flags
-        report.append((reason, int(flags.sum() if flags.ndim == 1 else np.ceil(flags.sum() / size))))
-    return scored, None if own is None else own.astype(float), tuple((why, n) for why, n in report if n)

@@ -18,13 +18,14 @@ from bayesglm._double import double
 from bayesglm._glm import GLM
 from bayesglm._model import AbstractModel, Design, padded_size
 from bayesglm._training import training_data
+from bayesglm.engine.pointwise import columns_of, log_probabilities, weights_of
 from bayesglm.engine.target import latent_sites, traced
 
 if TYPE_CHECKING:
     from bayesglm._fit import Fit
 
 What = Literal["log_prob", "log_mean", "mean", "rate", "response"]  # log_mean: log of the draw-averaged probability, as one draw
-_NUMBERS = 1 << 22  # draws x neurons x rows held at once: 32 MB, and a few temporaries of that size
+_NUMBERS = 1 << 21  # draws x neurons x rows held at once: 16 MB, and a few temporaries of that size
 _LEAST_ROWS = 16
 
 
@@ -42,6 +43,10 @@ class Source(NamedTuple):
     def draws(self) -> int:
         """Draws of all chains together."""
         return next(iter(self.values.values())).shape[0]
+
+    def at(self, rows: np.ndarray) -> Source:
+        """The same on some rows; ``can_cut`` says where that is possible."""
+        return self._replace(design=self.design.at(rows), scored=self.scored[rows])
 
 
 def source(fit: Fit, data: xr.Dataset | None = None, draws: np.ndarray | None = None, *, common: bool = True) -> Source:
@@ -61,7 +66,7 @@ def source(fit: Fit, data: xr.Dataset | None = None, draws: np.ndarray | None = 
     design = fit.model.design(where).bare()
     posterior = fit.posterior if draws is None else fit.posterior.isel(draw=draws)
     model = fit.model
-    values, size = _glm_values(model, posterior) if _is_glm(model) else _story_values(model, design, posterior)
+    values, size = glm_values(model, posterior) if _is_glm(model) else _story_values(model, design, posterior)
     scored = np.broadcast_to(np.asarray(design.weight()) > 0, (design.rows, size)).copy()
     if common and fit.scored is not None and (data is None or data is fit.data):
         scored &= (fit.scored > 0)[:, None]
@@ -90,7 +95,10 @@ def log_likelihood_chunks(fit: Fit | Source, data: xr.Dataset | None = None) -> 
     made = fit if isinstance(fit, Source) else source(fit, data)
     response_of(made)
     for rows, values in response_chunks(made, "log_prob"):
-        yield rows, np.where(made.scored[rows], values, 0.0)
+        scored = made.scored[rows]
+        if not scored.all():  # draws stay side by side in memory
+            values = np.moveaxis(np.where(scored[:, :, None], np.moveaxis(values, 0, 2), 0.0), 2, 0)
+        yield rows, values
 
 
 def response_chunks(made: Source, what: What, key: Any = 0) -> Iterator[tuple[slice, np.ndarray]]:
@@ -99,14 +107,16 @@ def response_chunks(made: Source, what: What, key: Any = 0) -> Iterator[tuple[sl
     Chunks have one shape (the last repeats its last row), so that a program is compiled once.
     """
     rows, neurons = made.scored.shape
-    length = _chunk_rows(rows, neurons * made.draws) if _can_cut(made.design) else rows
+    length = _chunk_rows(rows, neurons * made.draws) if can_cut(made.design) else rows
     key = jax.random.key(key) if isinstance(key, (int, np.integer)) else key
+    with double():
+        weights = weights_of(made.model.blocks(made.design.at(slice(0, 1))), made.values) if _is_glm(made.model) else {}
     for start in range(0, rows, length):
-        part = made.design.at(np.minimum(np.arange(start, start + length), rows - 1)) if _can_cut(made.design) else made.design
+        part = made.design.at(chunk_at(start, length, rows)) if can_cut(made.design) else made.design
         with double():
-            values = np.asarray(_read(made, part, what, jax.random.fold_in(key, start)))
+            values = _read(made, part, weights, what, jax.random.fold_in(key, start))
         stop = min(start + length, rows)
-        yield slice(start, stop), np.moveaxis(values, 2, 1)[:, : stop - start]
+        yield slice(start, stop), values[:, : stop - start]
 
 
 def log_mean_chunks(made: Source) -> Iterator[tuple[slice, np.ndarray]]:
@@ -129,7 +139,7 @@ def response_of(made: Source) -> np.ndarray:
     each = made.design.each
     if isinstance(each, dict) and "response" in each:
         return np.asarray(each["response"]).T
-    site = None if _can_cut(made.design) else _site(made)
+    site = None if can_cut(made.design) else _site(made)
     if site is None or not site["is_observed"]:
         raise ValueError(f"The recording lacks the response {made.model.observed_site()!r}: a likelihood is of responses. bg.predict needs none.")
     return np.asarray(site["value"]).reshape(len(made.scored), -1)
@@ -163,10 +173,17 @@ def _over_draws(what: What, values: Any) -> Any:
 
 
 def _is_glm(model: AbstractModel) -> TypeGuard[GLM]:
-    return isinstance(model, GLM) and model.family.n_predictors == 1
+    return isinstance(model, GLM)
 
 
-def _can_cut(design: Design) -> bool:
+def chunk_at(start: int, length: int, rows: int) -> slice | np.ndarray:
+    """Rows of a chunk; beyond the end the last row again, so that all chunks have one shape."""
+    stop = start + length
+    return slice(start, stop) if stop <= rows else np.minimum(np.arange(start, stop), rows - 1)
+
+
+def can_cut(design: Design) -> bool:
+    """Whether a design's rows may be taken apart."""
     return isinstance(design.each, dict) and "cells" in design.each
 
 
@@ -176,7 +193,7 @@ def _chunk_rows(rows: int, columns: int) -> int:
     return min(fitting, padded_size(rows))
 
 
-def _glm_values(model: GLM, posterior: xr.Dataset) -> tuple[dict[str, np.ndarray], int]:
+def glm_values(model: GLM, posterior: xr.Dataset) -> tuple[dict[str, np.ndarray], int]:
     """Weights (draw, neuron, *shape) of every term, learned parameters (draw, neuron) of the family; how many neurons."""
     names = [term.name for term in model.terms if term.name in posterior] + list(model.family.hyper(model.response))
     return {name: _stacked(posterior[name], ["neuron"]) for name in names}, model.target.size if model.target is not None else 1
@@ -203,42 +220,32 @@ def _stacked(array: xr.DataArray, plates: list[str]) -> np.ndarray:
     return values.reshape(values.shape[0] * values.shape[1], *sizes, *values.shape[2 + len(found) :])
 
 
-def _read(made: Source, part: Design, what: What, key: Any) -> Any:
-    """(draw, neuron, row) of one chunk."""
-    model = made.model
+def _read(made: Source, part: Design, weights: dict[str, Any], what: What, key: Any) -> np.ndarray:
+    """(draw, row, neuron) of one chunk."""
+    model, dt = made.model, jnp.asarray(made.dt)
     if not _is_glm(model):
-        step = max(1, _NUMBERS // max(1, made.scored.size)) if not _can_cut(part) else made.draws
-        return jnp.swapaxes(_story_read(what, model, part, made.values, jnp.asarray(made.dt), key, min(step, made.draws)), 1, 2)
-    columns, weights = _columns(model, part, made.values)
-    sites = {site: made.values[site][:, :, None] for site in model.family.hyper(model.response)}
+        step = max(1, _NUMBERS // max(1, made.scored.size)) if not can_cut(part) else made.draws
+        return np.asarray(_story_read(what, model, part, made.values, dt, key, min(step, made.draws)))
+    columns = columns_of(model.blocks(part))
+    sites = {site: made.values[site][:, :, None] for site in model.family.hyper(model.response)} | part.each.get("known", {})
     offset, y = part.each.get("offset"), part.each.get("response")
-    return _glm_read(what, model.family, columns, weights, offset, sites, y, jnp.asarray(made.dt), key)
-
-
-def _columns(model: GLM, part: Design, values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Shared columns (row, P) and each neuron's own (neuron, row, P), with their weights (draw, neuron, P)."""
-    columns: dict[str, list[np.ndarray]] = {"shared": [], "own": []}
-    weights: dict[str, list[np.ndarray]] = {"shared": [], "own": []}
-    for block in model.blocks(part):
-        kind, lead = ("own", 2) if block.shared is None else ("shared", 1)
-        found = np.asarray(block.own if block.shared is None else block.shared, float)
-        w = values[block.name] * block.mask
-        columns[kind].append(found.reshape(*found.shape[:lead], -1))
-        weights[kind].append(w.reshape(*w.shape[:2], -1))
-    joined = [{kind: np.concatenate(parts, -1) for kind, parts in side.items() if parts} for side in (columns, weights)]
-    return joined[0], joined[1]
+    if what == "log_prob":
+        return np.moveaxis(np.asarray(log_probabilities(model.family, columns, weights, offset, sites, y, dt)), 2, 0)
+    return np.moveaxis(np.asarray(_glm_read(what, model.family, columns, weights, offset, sites, y, dt, key)), 2, 1)
 
 
 @eqx.filter_jit
 def _glm_read(what: What, family: Any, columns: Any, weights: Any, offset: Any, sites: Any, y: Any, dt: Any, key: Any) -> Any:
     eta = jnp.zeros(())
     if "shared" in columns:
-        eta = eta + jnp.einsum("snp,tp->snt", weights["shared"], columns["shared"])
+        eta = eta + jnp.einsum("snp...,tp->snt...", weights["shared"], columns["shared"])
     if "own" in columns:
-        eta = eta + jnp.einsum("snp,ntp->snt", weights["own"], columns["own"])
+        eta = eta + jnp.einsum("snp...,ntp->snt...", weights["own"], columns["own"])
     eta = eta if offset is None else eta + offset
+    eta = eta if family.predictors is None else eta @ family.predictors.contrast
     law = family(eta, sites, dt)
-    return _over_draws(what, jnp.broadcast_to(_figure(what, law, y, key, lambda: family.rate(eta, sites, dt)), eta.shape))
+    found = _figure(what, law, y, key, lambda: family.rate(eta, sites, dt))
+    return _over_draws(what, jnp.broadcast_to(found, jnp.broadcast_shapes(found.shape, law.batch_shape)))
 
 
 @eqx.filter_jit

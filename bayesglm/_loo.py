@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from scipy.special import logsumexp
 
 from bayesglm._cut import Block, Cut, chosen_units, cut, default_block, stated_block
-from bayesglm._data import row_dim
+from bayesglm._data import is_time, row_dim
 from bayesglm._double import in_double
 from bayesglm._elpd import UNRELIABLE_P, UNRELIABLE_SHARE, Elpd, Identity
-from bayesglm._likelihood import Source, gathered, is_mass, labels_of, log_likelihood_chunks, log_mean_chunks, response_of, source
+from bayesglm._leave_out import without_draws
+from bayesglm._likelihood import Source, gathered, is_mass, labels_of, log_mean_chunks, response_of, source
+from bayesglm._pointwise import Figures, Manner, figures
+from bayesglm._repair import repaired
+from bayesglm._subsample import subsampled
 from bayesglm._training import training_data
-from bayesglm.engine.psis import loo_units, pareto_k_threshold, psis, relative_efficiency, waic_units
+from bayesglm.engine.pareto import draws_wanted, pareto_k_threshold
+from bayesglm.prior._distributions import EvidenceScale
 
 if TYPE_CHECKING:
     from bayesglm._fit import Fit
 
 
 @in_double
-def loo(fit: Fit, unit: str | None = None, se: str | None = None, block: float | None = None) -> Elpd:
+def loo(
+    fit: Fit,
+    unit: str | None = None,
+    se: str | None = None,
+    block: float | None = None,
+    rows: int | None = None,
+    repair: bool | int = False,
+    approx: bool = False,
+) -> Elpd:
     """Leave-one-unit-out predictive density by Pareto smoothed importance sampling: sum_un log p(y_un | the rest).
 
     The log likelihoods of a unit's rows are summed within a neuron before smoothing; a unit is left out of one neuron
@@ -33,16 +44,26 @@ def loo(fit: Fit, unit: str | None = None, se: str | None = None, block: float |
     Parameters
     ----------
     fit : Fit
-        With draws; a MAP fit has none to reweight.
+        With draws; a MAP fit has none to reweight, and needs ``approx=True``.
     unit : "bin", "block" or "trial", optional
-        What is left out. Default: "block" for time rows, "trial" for trial rows. "bin" asks how well one bin is
-        predicted given the neighbouring bins, which give much of the answer away where covariates are slow.
+        What is left out. Default: "block" for time rows ("bin" where ``rows`` is given), "trial" for trial rows. "bin"
+        asks how well one bin is predicted given the neighbouring bins, which give much of the answer away where
+        covariates are slow.
     se : "bin", "block" or "trial", optional
         Over what pointwise values are summed before the standard error; never shorter than ``unit``. Default: "block"
         for bins, else the unit.
     block : float, optional
         Length of a block in seconds. Default: the largest of 10 longest filters and 20 correlation times of the
         slowest covariate and of the pointwise values. Blocks are of equal length, never shorter than this.
+    rows : int, optional
+        Estimate from WAIC of all bins (or trials) and smoothing of a random sample of this many, and of every one with a
+        p_waic above 0.4: the difference estimator. ``subsampling_se`` says what that adds to the standard error.
+    repair : bool or int
+        Fit again without each unit whose Pareto k is too large, with the fit's own method, and take its density from
+        that fit. At most 20 times (or the number given); where more are bad none is repaired, and the notes say so.
+    approx : bool
+        Without importance sampling: each unit is taken out of the mode and its Hessian by one Newton step. A MAP fit
+        gives the density at that point ("loo_plugin"), a Laplace fit its average over the Gaussian posterior.
 
     Returns
     -------
@@ -56,11 +77,12 @@ def loo(fit: Fit, unit: str | None = None, se: str | None = None, block: float |
     Raises
     ------
     ValueError
-        A point fit; unknown units; a cluster shorter than the unit.
+        A point fit without ``approx``; unknown units; a cluster shorter than the unit; options that exclude each other.
 
     References
     ----------
-    Vehtari, Gelman and Gabry 2017; Vehtari et al. 2024 (PSIS); Roberts et al. 2017 (blocks).
+    Vehtari, Gelman and Gabry 2017; Vehtari et al. 2024 (PSIS); Roberts et al. 2017 (blocks); Magnusson, Vehtari,
+    Jonasson and Andersen 2020 (the difference estimator).
 
     Examples
     --------
@@ -71,7 +93,7 @@ def loo(fit: Fit, unit: str | None = None, se: str | None = None, block: float |
     >>> found.unit, found.n_data_points, bool(0.5 < found.p < 1.5)
     ('block', 40, True)
     """
-    return evaluate(fit, "loo", unit, se, block)
+    return evaluate(fit, "loo", unit, se, block, Options(rows, repair, approx))
 
 
 @in_double
@@ -114,23 +136,63 @@ def waic(fit: Fit, unit: str | None = None, block: float | None = None) -> Elpd:
     return evaluate(fit, "waic", unit, None, block)
 
 
-def evaluate(fit: Fit, ic: str, unit: str | None, se: str | None, block: float | Block | None) -> Elpd:
+class Options(NamedTuple):
+    """What ``loo`` may do besides smoothing every unit."""
+
+    rows: int | None = None
+    repair: bool | int = False
+    approx: bool = False
+
+
+def evaluate(fit: Fit, ic: str, unit: str | None, se: str | None, block: float | Block | None, options: Options = Options()) -> Elpd:
     """``loo`` or ``waic`` of one fit."""
-    refuse_point(fit, ic)
+    _checked(fit, ic, options)
     data = training_data(fit)
+    unit = "bin" if unit is None and options.rows is not None and is_time(data) else unit
     unit, se = chosen_units(data, ic, unit, se)
     made = source(fit)
-    length = _length(fit, made, data, block) if "block" in (unit, se) else None
-    plan = cut(data, unit, se, length)
+    # Bins do not depend on the length of a block, and their own values tell it: one pass over the recording, not two.
+    late = (unit, se, block) == ("bin", "block", None)
+    plan = cut(data, unit, "bin" if late else se, None if late or "block" not in (unit, se) else _length(fit, made, data, block))
     joint = made.scored.shape[1] > 1 and any("neuron" not in array.dims for array in fit.posterior.data_vars.values())
-    return _record(fit, made, data, plan, _figures(made, plan, ic, joint, _log_ratio(fit)), ic, joint)
+    found, manner = _found(fit, made, plan, ic, joint, options)
+    if late:
+        pointwise = np.where(np.isnan(found.lppd).all(1), np.nan, np.nansum(found.lppd, 1))
+        plan = cut(data, unit, se, default_block({"": fit}, pointwise, "pointwise log likelihoods"))
+    record = _record(fit, made, data, plan, found, manner.ic or ic, joint)
+    record = replace(record, notes=(*record.notes, *manner.notes), subsampling_se=manner.subsampling_se)
+    if options.repair is False:
+        return _noted(record)
+    return _noted(repaired(fit, made, plan, record, joint, 20 if options.repair is True else int(options.repair)))
+
+
+def _found(fit: Fit, made: Source, plan: Cut, ic: str, joint: bool, options: Options) -> tuple[Figures, Manner]:
+    """Figures of every unit, and what is to be said of how they were found."""
+    if options.approx:
+        return without_draws(fit, made, plan, joint)
+    if options.rows is not None:
+        return subsampled(made, plan, joint, _log_ratio(fit), options.rows)
+    return figures(made, plan.units, ic, joint, _log_ratio(fit)), Manner()
+
+
+def _checked(fit: Fit, ic: str, options: Options) -> None:
+    """Options that exclude each other, and points."""
+    if not options.approx:
+        refuse_point(fit, ic)
+    if options.approx and (options.rows is not None or options.repair is not False):
+        raise ValueError("loo(approx=True) takes every unit out without importance sampling: leave rows= and repair= out.")
+    if options.rows is not None and (isinstance(options.rows, bool) or not isinstance(options.rows, (int, np.integer)) or options.rows < 2):
+        raise ValueError(f"loo(rows={options.rows!r}): the number of bins to sample, two or more.")
+    if not isinstance(options.repair, (bool, int, np.integer)) or options.repair < 0:
+        raise ValueError(f"loo(repair={options.repair!r}): True, False, or the largest number of refits.")
 
 
 def refuse_point(fit: Fit, ic: str) -> None:
     """A point has no posterior to leave anything out of."""
     if fit.point:
         raise ValueError(
-            f"{ic}: a MAP fit is a point, without the draws that {ic} reweights. Fit with method='nuts', or score held-out data: bg.score(fit, test)."
+            f"{ic}: a MAP fit is a point, without the draws that {ic} reweights. Fit with method='nuts', take bg.loo(fit, approx=True) "
+            f"(a plug-in density), or score held-out data: bg.score(fit, test)."
         )
 
 
@@ -157,93 +219,43 @@ def _log_ratio(fit: Fit) -> np.ndarray | None:
     return values.reshape(values.shape[0] * values.shape[1], -1).T
 
 
-class _Figures(NamedTuple):
-    elpd: np.ndarray  # (unit, neuron); NaN where nothing is scored
-    p: np.ndarray
-    k: np.ndarray
-
-
-def _figures(made: Source, plan: Cut, ic: str, joint: bool, ratio: np.ndarray | None) -> _Figures:
-    """Figures of every unit and neuron, a chunk of units at a time; ``ratio`` (neuron, draw) of an approximation's draws."""
-    ratio = ratio.sum(0, keepdims=True) if joint and ratio is not None else ratio
-    scored = made.scored.any(1, keepdims=True) if joint else made.scored
-    present = np.logical_or.reduceat(scored, plan.first, axis=0)
-    elpd, p, k = (np.full(present.shape, np.nan) for _ in range(3))
-    for units, sums in unit_sums(made, plan.units):
-        values = sums.sum(2, keepdims=True) if joint else sums
-        here = present[units]
-        if not here.any():
-            continue
-        log_lik = np.moveaxis(values, 0, 2)[here]
-        found = _of_units(log_lik, made.chains, ic, None if ratio is None else ratio[np.nonzero(here)[1]])
-        for out, figure in zip((elpd, p, k), found, strict=True):
-            piece = np.full(here.shape, np.nan)
-            piece[here] = figure
-            out[units] = piece
-    return _Figures(elpd, p, k)
-
-
-def _of_units(log_lik: np.ndarray, chains: int, ic: str, ratio: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """elpd, p and k of (unit, draw) log likelihoods."""
-    if ic == "waic":
-        criterion = waic_units(log_lik)
-        return criterion.elpd, criterion.p_waic, np.full(len(log_lik), np.nan)
-    if ratio is not None:
-        return _reweighted(log_lik, ratio)
-    by_chain = np.moveaxis(log_lik.reshape(len(log_lik), chains, -1), 0, 2)
-    efficiency = relative_efficiency(by_chain)
-    left = loo_units(log_lik, np.where(np.isfinite(efficiency) & (efficiency > 0), efficiency, 1.0))
-    return left.elpd, left.p_loo, left.k
-
-
-def _reweighted(log_lik: np.ndarray, ratio: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The same from independent draws of q: what is left out is left out of p = q exp(ratio)."""
-    without, k = psis(ratio - log_lik)
-    elpd, lppd = (np.asarray(logsumexp(weights + log_lik, axis=1)) for weights in (without, psis(ratio)[0]))
-    return elpd, lppd - elpd, k
-
-
-def unit_sums(made: Source, units: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Log likelihoods summed over each unit's rows: (units, (draw, unit, neuron)); a unit may run over many chunks."""
-    held, carried = None, None
-    for rows, values in log_likelihood_chunks(made):
-        local = units[rows]
-        starts = np.flatnonzero(np.r_[True, np.diff(local) != 0])
-        found, sums = local[starts], np.add.reduceat(values, starts, axis=1)
-        if carried is not None and held == found[0]:
-            sums[:, 0] += carried
-        elif carried is not None:
-            yield np.array([held]), carried[:, None]
-        held, carried = found[-1], sums[:, -1].copy()
-        if len(found) > 1:
-            yield found[:-1], sums[:, :-1]
-    if carried is not None:
-        yield np.array([held]), carried[:, None]
-
-
-def _record(fit: Fit, made: Source, data: xr.Dataset, plan: Cut, figures: _Figures, ic: str, joint: bool) -> Elpd:
+def _record(fit: Fit, made: Source, data: xr.Dataset, plan: Cut, found: Figures, ic: str, joint: bool) -> Elpd:
     labels = np.array(["all"]) if joint else labels_of(fit, made.scored.shape[1])
     labels = np.arange(1) if labels is None else labels
     row = row_dim(data)
     begins = data[row].values[plan.first] if row in data.coords else plan.first
-    kept = ~np.isnan(figures.elpd).all(1)
+    kept = ~np.isnan(found.elpd).all(1)
     coords = {plan.unit: begins[kept], "neuron": labels}
-    elpd, p, k = (xr.DataArray(values[kept], coords, [plan.unit, "neuron"], name) for name, values in zip(("elpd", "p", "pareto_k"), figures, strict=True))
+    elpd, p, k = (xr.DataArray(values[kept], coords, [plan.unit, "neuron"], name) for name, values in zip(("elpd", "p", "pareto_k"), found, strict=False))
     cluster = np.unique(plan.clusters[kept], return_inverse=True)[1]
     length, why = plan.block or (None, "")
-    good = pareto_k_threshold(made.draws)
-    record = Elpd(ic, elpd, p, k, good, plan.unit, plan.se, length, why, cluster, made.draws, _identity(fit, made))
-    return _noted(record, joint)
+    good = pareto_k_threshold(made.draws) if made.draws > 1 else np.nan
+    notes = ("neurons share parameters: units are left out of all of them together",) if joint else ()
+    notes += _given_scale(fit)
+    return Elpd(ic, elpd, p, k, good, plan.unit, plan.se, length, why, cluster, made.draws, _identity(fit, made), notes)
 
 
-def _noted(record: Elpd, joint: bool) -> Elpd:
-    notes = ["neurons share parameters: units are left out of all of them together"] if joint else []
+def _given_scale(fit: Fit) -> tuple[str, ...]:
+    """A scale that the evidence fixed saw the rows that are left out."""
+    terms = [term for term in getattr(fit.model, "terms", ()) if term.prior is not None]
+    sites = {site: law for term in terms for site, (law, _) in term.prior.hyper(term.name).items()}
+    fixed = [site for site, law in sites.items() if isinstance(law, EvidenceScale) and bool((fit.posterior[site] == fit.posterior[site][0, 0]).all())]
+    return (f"given scale: {', '.join(fixed)} stayed at what the evidence of all rows chose, of those left out too",) if fixed else ()
+
+
+def _noted(record: Elpd) -> Elpd:
+    notes = []
     if not record.reliable and record.ic == "loo":
-        notes.append(f"{record.n_bad} unit(s) have a Pareto k above {record.good_k:.2f}: elpd is optimistic there; take more draws, shorter blocks, or K-fold")
+        wanted = draws_wanted(float(record.pareto_k.max()))
+        more = f"take more draws ({wanted} in all would do for this k)" if wanted else "more draws will not mend it"
+        notes.append(
+            f"{record.n_bad} unit(s) have a Pareto k above {record.good_k:.2f}, at most {float(record.pareto_k.max()):.2f}: elpd is optimistic there; "
+            f"{more}, or repair=True, shorter blocks, or K-fold"
+        )
     if not record.reliable and record.ic == "waic":
         share = record.n_bad / record.n_data_points
         notes.append(f"unreliable: {share:.1%} of units have p_waic above {UNRELIABLE_P} (more than {UNRELIABLE_SHARE:.0%}); use bg.loo")
-    return replace(record, notes=tuple(notes))
+    return replace(record, notes=(*record.notes, *notes))
 
 
 def _identity(fit: Fit, made: Source) -> Identity:

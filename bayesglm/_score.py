@@ -10,10 +10,11 @@ import numpy as np
 import xarray as xr
 
 from bayesglm._autocorrelation import covariates, gap_between, slowest
+from bayesglm._classes import class_count, class_names, mean_probabilities
 from bayesglm._double import double, in_double
-from bayesglm._likelihood import Source, gathered, is_mass, labels_of, log_mean_chunks, response_chunks, response_of, source
-from bayesglm._training import training_data
-from bayesglm.family import AbstractFamily, Bernoulli, Gaussian, Poisson
+from bayesglm._likelihood import Source, gathered, labels_of, log_mean_chunks, response_chunks, response_of, source
+from bayesglm._null import Null, known_of, null_of
+from bayesglm.family import AbstractFamily, Bernoulli, Binomial, VonMises, ZeroInflatedPoisson
 
 if TYPE_CHECKING:
     from bayesglm._fit import Fit
@@ -38,7 +39,9 @@ def score(fit: Fit, data: xr.Dataset | None = None, metric: str = "log_likelihoo
         With L the log likelihood in nats (constants such as y! included), L0 that of the null model and D a deviance:
         "log_likelihood", L; "bits_per_spike", (L - L0) / (spikes log 2), NaN for a neuron silent in ``data``;
         "pseudo_r2_mcfadden", 1 - L / L0; "pseudo_r2_cohen", 1 - D / D0, the share of the null's deviance that is
-        explained, D at the mean prediction over draws ("deviance_explained" is another name).
+        explained, D at the mean prediction over draws ("deviance_explained" is another name); "accuracy", of classes
+        (0/1, Categorical, Ordinal), the share of rows in which the likeliest class is the observed one;
+        "circular_error", of angles, the mean distance along the circle to the predicted direction, in the angle's unit.
 
     Returns
     -------
@@ -49,8 +52,8 @@ def score(fit: Fit, data: xr.Dataset | None = None, metric: str = "log_likelihoo
     Raises
     ------
     ValueError
-        An unknown metric (the sentence lists them); a recording without the response; bits/spike of a response that is
-        not spikes.
+        An unknown metric, or one that this family has not (bits/spike of what is no spikes, a deviance where no model
+        is saturated); the sentence lists those that work. A recording without the response.
 
     Warns
     -----
@@ -60,8 +63,9 @@ def score(fit: Fit, data: xr.Dataset | None = None, metric: str = "log_likelihoo
 
     Notes
     -----
-    The null model is the mean of the *training* rows (for a Gaussian with their sd), a neuron; a neuron silent in
-    training counts half a spike.
+    The null model is the mean of the *training* rows (for a Gaussian with their sd; for classes their frequencies), a
+    neuron; a neuron silent in training counts half a spike. Families with parameters of their own have these, and the
+    constant, at their maximum likelihood there; a deviance takes them as given.
 
     References
     ----------
@@ -82,18 +86,11 @@ def score(fit: Fit, data: xr.Dataset | None = None, metric: str = "log_likelihoo
     made = source(fit, data)
     if data is not None and not inside:
         _note_nearness(fit, data)
-    scored = _Scored(made, np.asarray(response_of(made), float), gathered(made, log_mean_chunks(made)), null_of(fit))
+    null = null_of(fit)
+    _refuse_metric(metric, null.family)
+    scored = _Scored(made, np.asarray(response_of(made), float), gathered(made, log_mean_chunks(made)), null)
     values = METRICS[metric](scored)
     return _labelled(fit, scored, values, {"metric": metric, "units": _UNITS.get(metric, "1"), "in_sample": inside})
-
-
-class Null(NamedTuple):
-    """The model of a constant mean: its family, eta (neuron,) and learned parameters (neuron,)."""
-
-    family: AbstractFamily
-    level: np.ndarray
-    hyper: dict[str, np.ndarray]
-    words: str
 
 
 class _Scored(NamedTuple):
@@ -109,46 +106,16 @@ class _Scored(NamedTuple):
         return np.where(self.made.scored, values, 0.0).sum(0)
 
     def log_prob(self, eta: np.ndarray) -> np.ndarray:
-        """Sum of the family's log p(y | eta), with the null's learned parameters, (neuron,)."""
+        """Sum of the family's log p(y | eta), eta (row, neuron[, predictor]), with the null's learned parameters, (neuron,)."""
+        scored = self.made.scored.reshape(*self.made.scored.shape, *(1,) * (eta.ndim - 2))
         with double():
-            law = self.null.family(np.where(self.made.scored, eta, 0.0), self.null.hyper, self.made.dt)
+            law = self.null.family(np.where(scored, eta, 0.0), self.null.hyper | known_of(self.made), self.made.dt)
             return self.summed(np.asarray(law.log_prob(np.where(self.made.scored, self.y, 0.0))))
 
-
-def null_of(fit: Fit) -> Null:
-    """The null model: the training mean of each neuron's scored rows (a Gaussian's sd beside it)."""
-    if fit.data is None:
-        return _stored_null(fit)
-    made = source(fit, training_data(fit))
-    y, n = np.asarray(response_of(made), float), np.maximum(made.scored.sum(0), 1)
-    mean = np.where(made.scored, y, 0.0).sum(0) / n
-    spread = np.sqrt(np.where(made.scored, (y - mean) ** 2, 0.0).sum(0) / n)
-    family = family_of(fit, made)
-    if family.discrete:
-        mean = np.clip(mean, 0.5 / n, None if family.counts else 1.0 - 0.5 / n)
-    return Null(family, family.level(mean), _constants(family, spread), "the training mean of each neuron" if fit.model.has_neurons else "the training mean")
-
-
-def _stored_null(fit: Fit) -> Null:
-    """Of a fit loaded without its recording: what the model knows of its training part."""
-    model: Any = fit.model
-    if getattr(model, "level", None) is None:
-        training_data(fit)
-    return Null(model.family, np.asarray(model.level), _constants(model.family, np.asarray(model.spread)), "the training mean (of all observed training rows)")
-
-
-def _constants(family: AbstractFamily, spread: np.ndarray) -> dict[str, np.ndarray]:
-    return {"sigma": np.where(spread > 0, spread, 1.0)} if "sigma" in family.hyper("") else {}
-
-
-def family_of(fit: Fit, made: Source) -> AbstractFamily:
-    """The model's family; for a story without one the plainest that shares its support."""
-    family = getattr(fit.model, "family", None)
-    if family is not None:
-        return family
-    if not is_mass(made):
-        return Gaussian()
-    return Bernoulli() if np.isin(response_of(made), (0, 1)).all() else Poisson()
+    @property
+    def null_log_prob(self) -> np.ndarray:
+        """That of the null model."""
+        return self.log_prob(np.broadcast_to(self.null.level, (len(self.y), *self.null.level.shape)))
 
 
 def _log_likelihood(s: _Scored) -> np.ndarray:
@@ -156,24 +123,40 @@ def _log_likelihood(s: _Scored) -> np.ndarray:
 
 
 def _bits_per_spike(s: _Scored) -> np.ndarray:
-    if not s.null.family.discrete:
-        raise ValueError("metric='bits_per_spike' wants a response of spikes, this one is continuous: use 'pseudo_r2_cohen' or 'log_likelihood'.")
     spikes = s.summed(s.y)
-    gain = s.summed(s.log_mean) - s.log_prob(np.broadcast_to(s.null.level, s.y.shape))
+    gain = s.summed(s.log_mean) - s.null_log_prob
     return np.where(spikes > 0, gain / np.maximum(spikes, 1.0) * _SECOND, np.nan)
 
 
 def _mcfadden(s: _Scored) -> np.ndarray:
-    return 1.0 - s.summed(s.log_mean) / _nonzero(s.log_prob(np.broadcast_to(s.null.level, s.y.shape)))
+    return 1.0 - s.summed(s.log_mean) / _nonzero(s.null_log_prob)
 
 
 def _cohen(s: _Scored) -> np.ndarray:
     """Deviances of the draw-averaged mean and of the null; a family's own parameters are the null's in both."""
-    family = s.null.family
     mean = gathered(s.made, ((rows, values.mean(0)) for rows, values in response_chunks(s.made, "mean")))
-    full = s.log_prob(family.level(np.where(s.made.scored, s.y, 0.0)))
-    model = full - s.log_prob(family.level(np.where(s.made.scored, mean, 1.0)))
-    return 1.0 - model / _nonzero(full - s.log_prob(np.broadcast_to(s.null.level, s.y.shape)))
+    full = s.log_prob(_eta_of(s, np.where(s.made.scored, s.y, 0.0)))
+    model = full - s.log_prob(_eta_of(s, np.where(s.made.scored, mean, 1.0)))
+    return 1.0 - model / _nonzero(full - s.null_log_prob)
+
+
+def _eta_of(s: _Scored, mean: np.ndarray) -> np.ndarray:
+    family = s.null.family
+    return family.level(mean, known_of(s.made)) if isinstance(family, Binomial) else family.level(mean)
+
+
+def _accuracy(s: _Scored) -> np.ndarray:
+    likeliest = mean_probabilities(s.made, class_count(s.null.family)).argmax(-1)
+    return s.summed(likeliest == s.y) / _nonzero(s.made.scored.sum(0))
+
+
+def _circular_error(s: _Scored) -> np.ndarray:
+    turn = 2.0 * np.pi / s.null.family.circle
+    chunks = ((rows, np.exp(1j * turn * values).mean(0)) for rows, values in response_chunks(s.made, "mean"))
+    towards = np.empty(s.y.shape, complex)
+    for rows, values in chunks:
+        towards[rows] = values
+    return s.summed(np.abs(np.angle(np.exp(1j * turn * s.y) / towards)) / turn) / _nonzero(s.made.scored.sum(0))
 
 
 def _nonzero(values: np.ndarray) -> np.ndarray:
@@ -187,8 +170,31 @@ METRICS: dict[str, Callable[[_Scored], np.ndarray]] = {
     "pseudo_r2_mcfadden": _mcfadden,
     "pseudo_r2_cohen": _cohen,
     "deviance_explained": _cohen,
+    "accuracy": _accuracy,
+    "circular_error": _circular_error,
 }
-_UNITS = {"log_likelihood": "nats", "bits_per_spike": "bits/spike"}
+_UNITS = {"log_likelihood": "nats", "bits_per_spike": "bits/spike", "accuracy": "share of rows", "circular_error": "units of the response"}
+
+
+def _saturated(family: AbstractFamily) -> bool:
+    """Whether each response has an eta of largest probability that its mean gives."""
+    return class_names(family) is None and not isinstance(family, VonMises | ZeroInflatedPoisson)
+
+
+_WANTS: dict[str, tuple[Callable[[AbstractFamily], bool], str]] = {
+    "bits_per_spike": (lambda family: family.counts or isinstance(family, Bernoulli), "a response of spikes"),
+    "pseudo_r2_cohen": (_saturated, "a family whose mean can be any response"),
+    "deviance_explained": (_saturated, "a family whose mean can be any response"),
+    "accuracy": (lambda family: class_count(family) is not None, "a response of classes"),
+    "circular_error": (lambda family: isinstance(family, VonMises), "a response that is an angle"),
+}
+
+
+def _refuse_metric(metric: str, family: AbstractFamily) -> None:
+    """Raise where the family has no such metric."""
+    works = [name for name in METRICS if name not in _WANTS or _WANTS[name][0](family)]
+    if metric not in works:
+        raise ValueError(f"metric={metric!r} wants {_WANTS[metric][1]}, not family.{family.describe()}: use {', '.join(map(repr, works))}.")
 
 
 def _labelled(fit: Fit, scored: _Scored, values: np.ndarray, attrs: dict[str, Any]) -> xr.DataArray:

@@ -154,10 +154,15 @@ def _quantities(fit: Fit, weights: bool) -> Iterator[_Quantity]:
             yield _Quantity(site, "peak", f"{units}, at a lag in {'s' if on_time_rows(fit) else 'trials'}", _peak(fit, site, draws), True)
         elif site in learned:
             yield _Quantity(site, site, "", draws, False)
-        elif f"{site}_basis" not in draws.dims:
+        elif not _on_basis(draws):
             yield _Quantity(site, site, _linear_unit(fit, site, unit), draws, True)
-        if weights and f"{site}_basis" in draws.dims:
+        if weights and _on_basis(draws):
             yield _Quantity(site, "weight", unit, draws, True)
+
+
+def _on_basis(draws: xr.DataArray) -> bool:
+    """Whether single weights are those of basis functions, which mean little one by one."""
+    return any(str(dim).endswith("_basis") for dim in draws.dims)
 
 
 def _in_order(fit: Fit) -> list[str]:
@@ -187,7 +192,8 @@ def _linear_unit(fit: Fit, site: str, unit: str) -> str:
 
 def _peak(fit: Fit, term: str, weights: xr.DataArray) -> xr.DataArray:
     """Draws of each filter at the lag where its mean is largest in size; never the draws of whole filters."""
-    kernels, basis = kernels_of(fit, term), f"{term}_basis"
+    kernels = kernels_of(fit, term)
+    basis = str(kernels.dims[-1])
     middle = xr.dot(weights.mean(("chain", "draw")), kernels, dim=basis)
     at = abs(middle).fillna(0.0).argmax("lag")
     return xr.dot(weights, kernels.isel(lag=at), dim=basis)

@@ -10,30 +10,33 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from families import FAMILIES
+from families import FamilyCase as FamilyCase
 from scipy import special, stats
 from test_basis import REGISTRY as BASES
 
 import bayesglm as bg
 from bayesglm import basis, family, method, prior
+from bayesglm.prior._base import Place
 
 
 class PriorCase(NamedTuple):
-    """A prior, its log density in closed form, learned values, and whether it is log-concave (has a proximal map)."""
+    """A prior, its log density in closed form, learned values, and whether it is log-concave (has a proximal map).
+
+    ``shape`` is that of a block whose elements differ or belong together; None: any number of elements, all alike. ``at``
+    is where the closed form holds, for priors that must know it; ``make`` gives them as a user writes them.
+    """
 
     make: Callable[[], prior.AbstractPrior]
     log_density: Callable[[np.ndarray], np.ndarray] | None
-    hyper: dict[str, float]
+    hyper: dict[str, Any]
     concave: bool = True
+    shape: tuple[int, ...] | None = None
+    at: Place | None = None
 
-
-class FamilyCase(NamedTuple):
-    """A family, its law in SciPy given the mean, its inverse link, learned values, and a column that it may explain."""
-
-    make: Callable[[], family.AbstractFamily]
-    law: Callable[[np.ndarray], Any]
-    mean: Callable[[np.ndarray], np.ndarray]
-    hyper: dict[str, float]
-    column: str
+    def resolved(self) -> prior.AbstractPrior:
+        """The prior where its closed form holds."""
+        return self.make() if self.at is None else self.make().resolve(self.at)
 
 
 class TermCase(NamedTuple):
@@ -48,12 +51,43 @@ def _elastic(w: np.ndarray, l1: float, l2: float) -> np.ndarray:
     return -l1 * np.abs(w) - 0.5 * l2 * w**2 - np.log(2.0) - at_zero
 
 
-def _poisson(mean: np.ndarray) -> Any:
-    return stats.poisson(mean)
+_LOCAL = np.array([[0.3, 1.0, 2.5], [0.8, 4.0, 0.1]])
 
 
-def _bernoulli(mean: np.ndarray) -> Any:
-    return stats.bernoulli(mean)
+def place(shape: tuple[int, ...], *bases: basis.AbstractBasis, name: str = "w", **known: Any) -> Place:
+    """Where a prior is used: weights of this shape, the last axes those of resolved bases, on 400 rows."""
+    return Place(name, shape, bases=bases, rows=400, **known)
+
+
+def _lags() -> basis.AbstractBasis:
+    return basis.BSpline(6, span=0.1).resolve_lags(0.01, 0)
+
+
+def _circle() -> basis.AbstractBasis:
+    return basis.CyclicBSpline(5, period=360.0)
+
+
+def _circle_process(u: np.ndarray) -> np.ndarray:
+    """Elements of five points around 360 degrees, scale 0.5, lengthscale 40: eigenvalues of the wrapped covariance."""
+    apart = 72.0 * np.arange(5)
+    wrapped = sum(np.exp(-0.5 * ((apart + 360.0 * turn) / 40.0) ** 2) for turn in range(-5, 6))
+    values = np.fft.fft(wrapped).real[[0, 1, 1, 2, 2]]
+    return stats.norm.logpdf(u, 0, 0.5 * np.sqrt(values / values.mean()))
+
+
+def _horseshoe(w: np.ndarray) -> np.ndarray:
+    """At scale 0.2 and squared slab 1.5."""
+    return stats.norm.logpdf(w, 0, (1 / (0.2 * _LOCAL) ** 2 + 1 / 1.5) ** -0.5)
+
+
+def _group(w: np.ndarray, slope: float) -> np.ndarray:
+    """Each weight's share of slope^d exp(-slope |w|) Gamma(d/2) / (2 pi^(d/2) Gamma(d)), d weights a group (last axis)."""
+    d = w.shape[-1]
+    constant = d * np.log(slope) + special.gammaln(d / 2) - np.log(2) - d / 2 * np.log(np.pi) - special.gammaln(d)
+    return np.broadcast_to((constant - slope * np.linalg.norm(w, axis=-1, keepdims=True)) / d, w.shape)
+
+
+_AREAS = place((4, 2), dims=("source", "w_basis"), coords={"area": np.array(["CA1", "V1", "CA1", "V1"])}, receivers=("a", "b"), areas=np.array(["CA1", "V1"]))
 
 
 PRIORS: dict[str, list[PriorCase]] = {
@@ -74,22 +108,32 @@ PRIORS: dict[str, list[PriorCase]] = {
         PriorCase(lambda: prior.ElasticNet(2.0, 3.0), lambda w: _elastic(w, 2.0, 3.0), {}),
         PriorCase(lambda: prior.ElasticNet(0.1, 0.5), lambda w: _elastic(w, 0.1, 0.5), {}),
     ],
-}
-
-FAMILIES: dict[str, list[FamilyCase]] = {
-    "Poisson": [
-        FamilyCase(lambda: family.Poisson(), _poisson, np.exp, {}, "spikes"),
-        FamilyCase(lambda: family.Poisson("softplus"), _poisson, lambda eta: np.logaddexp(eta, 0), {}, "spikes"),
+    "Smooth": [
+        PriorCase(lambda: prior.Smooth(0.7), lambda w: stats.norm.logpdf(w, 0, 0.7), {}, at=place((6,), _lags())),
+        PriorCase(lambda: prior.Smooth(order=1), lambda w: stats.norm.logpdf(w, 0, 0.3), {"scale": 0.3}, at=place((2, 5), _circle())),
+        PriorCase(lambda: prior.Smooth("evidence"), lambda w: stats.norm.logpdf(w, 0, 0.3), {"scale": 0.3}, at=place((6,), _lags())),
     ],
-    "Bernoulli": [
-        FamilyCase(lambda: family.Bernoulli(), _bernoulli, special.expit, {}, "any_spike"),
-        FamilyCase(lambda: family.Bernoulli("probit"), _bernoulli, special.ndtr, {}, "any_spike"),
-        FamilyCase(lambda: family.Bernoulli("cloglog"), _bernoulli, lambda eta: -np.expm1(-np.exp(eta)), {}, "any_spike"),
+    "GaussianProcess": [
+        PriorCase(prior.GaussianProcess, _circle_process, {"scale": 0.5, "lengthscale": 40.0}, shape=(5,), at=place((5,), _circle())),
+        PriorCase(lambda: prior.GaussianProcess(0.5, 40.0), _circle_process, {}, shape=(2, 5), at=place((2, 5), _circle())),
     ],
-    "Gaussian": [
-        FamilyCase(lambda: family.Gaussian(), lambda mean: stats.norm(mean, 0.8), lambda eta: eta, {"sigma": 0.8}, "trace"),
-        FamilyCase(lambda: family.Gaussian(2.0), lambda mean: stats.norm(mean, 2.0), lambda eta: eta, {}, "trace"),
-        FamilyCase(lambda: family.Gaussian(prior.HalfCauchy(2.5)), lambda mean: stats.norm(mean, 1.5), lambda eta: eta, {"sigma": 1.5}, "trace"),
+    "Horseshoe": [
+        PriorCase(lambda: prior.Horseshoe(2), _horseshoe, {"scale": 0.2, "local": _LOCAL, "slab": 1.5}, shape=(2, 3), at=place((2, 3))),
+    ],
+    "GroupLasso": [
+        PriorCase(lambda: prior.GroupLasso(0.4), lambda w: _group(w, 2.5), {}, shape=(4, 3)),
+        PriorCase(lambda: prior.GroupLasso(dist.HalfNormal(1.0)), lambda w: _group(w, 0.5), {"scale": 2.0}, shape=(3,)),
+    ],
+    "Hierarchical": [
+        PriorCase(prior.Hierarchical, lambda w: stats.norm.logpdf(w, 0, 0.6), {"scale": 0.6}),
+        PriorCase(lambda: prior.Hierarchical(partial=True), lambda w: stats.norm.logpdf(w, 0, 0.6 * np.e), {"scale": 0.6, "spread": 0.5, "deviation": 2.0}),
+        PriorCase(
+            lambda: prior.Hierarchical("area"),
+            lambda w: stats.norm.logpdf(w, 0, np.array([0.3, 0.4, 0.3, 0.4])[:, None]),
+            {"scale": np.array([[0.1, 0.2], [0.3, 0.4]]), "receiver": 1},
+            shape=(4, 2),
+            at=_AREAS,
+        ),
     ],
 }
 
@@ -101,6 +145,7 @@ TERMS: dict[str, list[TermCase]] = {
         TermCase(lambda: bg.Stimulus("private", basis.Lags(span=0.02), prior.Laplace(0.5))),
         TermCase(lambda: bg.Stimulus("stimulus", basis.RaisedCosine(3, span=0.06), lead=0.02, name="ahead"), 2),
         TermCase(lambda: bg.Stimulus("stimulus", basis.BSpline(4, span=0.04), lead=0.05, edge="zero", name="far_ahead"), 5),
+        TermCase(lambda: bg.Stimulus("movie", basis.RaisedCosine(2, span=0.03), space=basis.BSpline(2, order=2) * basis.BSpline(3, order=2))),
     ],
     "History": [
         TermCase(lambda: bg.History(basis.RaisedCosine(3, span=0.05)), -1),
@@ -121,6 +166,25 @@ TERMS: dict[str, list[TermCase]] = {
         TermCase(lambda: bg.Tuning(("x", "y"), basis.BSpline(4) * basis.BSpline(4))),
         TermCase(lambda: bg.Tuning("state", basis.OneHot(), name="behaviour")),
         TermCase(lambda: bg.Tuning("x", basis.RaisedCosineLinear(4))),
+    ],
+    "Event": [
+        TermCase(lambda: bg.Event("cue", basis.RaisedCosine(3), window=(0, 0.06))),
+        TermCase(lambda: bg.Event("cue", basis.BSpline(4), prior.Laplace(0.5), window=(-0.03, 0.05), value="value", name="valued"), 3),
+        TermCase(lambda: bg.Event("song", basis.RaisedCosineLinear(3), window=(0, 0.04), edge="drop")),
+        TermCase(lambda: bg.Event("on", basis.BSpline(4), window=(-0.02, 0.04)), 2),
+        TermCase(lambda: bg.Event("licking", basis.Lags(), window=(0, 0.02))),
+    ],
+    "Pooled": [
+        TermCase(lambda: bg.Pooled("day")),
+        TermCase(lambda: bg.Pooled("day", of=bg.Linear("pose"), name="slopes")),
+        TermCase(lambda: bg.Pooled("day", of=bg.Stimulus("private", basis.Lags(span=0.02)), prior=prior.Gaussian(0.5))),
+        TermCase(lambda: bg.Pooled("state/day").parts()[1]),
+    ],
+    "Product": [
+        TermCase(lambda: bg.Tuning("heading", basis.CyclicBSpline(5)) * bg.Linear("private")),
+        TermCase(lambda: bg.Stimulus("pose", basis.RaisedCosine(2, span=0.03), lead=0.01) * bg.Tuning("heading", basis.CyclicBSpline(5)), 1),
+        TermCase(lambda: bg.Linear("stimulus") * bg.History(basis.RaisedCosine(2, span=0.03), prior.Laplace(0.5))),
+        TermCase(lambda: bg.Pooled("day") * bg.Event("cue", basis.BSpline(4), window=(0, 0.05))),
     ],
     "Offset": [TermCase(lambda: bg.Offset("exposure")), TermCase(lambda: bg.Offset("private"))],
 }
@@ -145,7 +209,7 @@ KINDS: dict[str, tuple[ModuleType, type, dict[str, list]]] = {
     "basis": (basis, basis.AbstractBasis, BASES),
     "prior": (prior, prior.AbstractPrior, PRIORS),
     "family": (family, family.AbstractFamily, FAMILIES),
-    "term": (bg, bg.terms.AbstractTerm, TERMS),
+    "term": (bg.terms, bg.terms.AbstractTerm, TERMS),
     "model": (bg, bg.AbstractModel, MODELS),
     "method": (method, method.AbstractMethod, METHODS),
 }

@@ -17,12 +17,13 @@ from scipy.special import logsumexp
 from synthetic import made_up
 
 import bayesglm as bg
-from bayesglm import _likelihood, _loo, family, prior
+from bayesglm import _likelihood, _pointwise, family, prior
 from bayesglm._compare import compare
 from bayesglm._cut import Block, cut
 from bayesglm._elpd import clustered_se
 from bayesglm._likelihood import log_likelihood_chunks, source
-from bayesglm._loo import loo, unit_sums, waic
+from bayesglm._loo import loo, waic
+from bayesglm._pointwise import unit_sums
 from bayesglm._score import score
 from bayesglm.engine.psis import loo_units
 
@@ -65,7 +66,7 @@ def fits(recording):
 def test_loo_by_bin_is_arviz(fits, recording, monkeypatch):
     short = recording.isel(time=slice(0, 300))
     fit = posterior_like(fits["x"].model, short, {"baseline": -1.2, "x": 0.5})
-    monkeypatch.setattr(_loo, "relative_efficiency", lambda values: np.full(values.shape[2], 0.9))
+    monkeypatch.setattr(_pointwise, "relative_efficiency", lambda values: np.full(values.shape[2], 0.9))
     ours = loo(fit, unit="bin", block=0.1)
     for n in range(2):
         log_lik = matrix(fit)[:, :, n].reshape(2, 200, 300)

@@ -13,9 +13,10 @@ from bayesglm._double import double
 from bayesglm.engine.accuracy import quantile_shifts
 from bayesglm.engine.columns import solve
 from bayesglm.engine.diagnostics import mcse
-from bayesglm.engine.laplace import approximate, log_marginal, start
+from bayesglm.engine.laplace import approximate, start
 from bayesglm.engine.linear_target import linear_target
 from bayesglm.engine.newton import modes
+from bayesglm.engine.scale_mode import log_marginal
 from bayesglm.method._base import arrays
 
 EXACT = 1e-10

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "bayesglm"
 LONGEST_FILE, LONGEST_FUNCTION = 300, 50  # lines, docstrings apart
 LAYERS = (
     ("_data", "_convolve", "_double", "basis", "prior", "family"),
-    ("terms", "_model", "_glm", "_function"),
+    ("terms", "_model", "_story", "_glm_parts", "_glm", "_function"),
     ("engine",),
     ("method",),
     ("_labels", "_fit", "_convergence", "_examine", "_show", "_progress", "_store", "_json", "_netcdf", "_registry", "_training"),

@@ -50,6 +50,7 @@ PRIORS = [
     prior.Laplace(dist.Gamma(2.0, 1.0)),
     prior.StudentT(4.0, prior.HalfCauchy(2.5)),
     prior.ElasticNet(0.1, 0.2),
+    prior.Horseshoe(3.0),
     prior.ridge(3.0),
     prior.lasso(7.0),
 ]
@@ -69,6 +70,10 @@ TERMS = [
     terms.Linear("speed"),
     terms.Tuning(("x", "y"), basis.BSpline(4, bounds=(0, 1)) * basis.BSpline(5)),
     terms.Offset("exposure"),
+    terms.Event("cue", basis.BSpline(4), prior.Laplace(0.3), window=(-0.1, 0.3), value="contrast"),
+    terms.Stimulus("movie", BUMPS, space=basis.BSpline(4) * basis.BSpline(5)),
+    terms.Pooled("animal/session", of="speed"),
+    terms.Product(terms.Tuning("x", basis.BSpline(4)), terms.History(BUMPS, missing="skip"), prior=prior.Gaussian(0.5)),
     terms.Response("spikes", ("a", 1), ("a", 1, "b"), 0.01, True),
 ]
 

@@ -109,7 +109,7 @@ def nemos():
 
 def _nemos(nemos, kind, problem, counts, regularizer, strength):
     """NeMoS's optimum in double precision, (column + 1[, neuron])."""
-    solver = {"Ridge": "LBFGS", "Lasso": "ProximalGradient"}[regularizer]
+    solver = "LBFGS" if regularizer == "Ridge" else "ProximalGradient"
     with jax.enable_x64(True), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         peer = getattr(nemos.glm, kind)(
@@ -124,6 +124,19 @@ def _nemos(nemos, kind, problem, counts, regularizer, strength):
 def test_nemos_glm(nemos, ours, problem, regularizer, strength):
     wanted = _nemos(nemos, "GLM", problem, problem.counts[:, 0], regularizer, strength)
     _same(ours(prior.from_nemos(strength, ROWS, regularizer)), wanted)
+
+
+@pytest.mark.parametrize("ratio", [0.3, 0.8])
+def test_nemos_elastic_net(nemos, ours, problem, ratio):
+    wanted = _nemos(nemos, "GLM", problem, problem.counts[:, 0], "ElasticNet", (0.05, ratio))
+    _same(ours(prior.from_nemos(0.05, ROWS, "ElasticNet", ratio=ratio)), wanted)
+
+
+@pytest.mark.parametrize("strength", [0.02, 0.2])
+def test_nemos_group_lasso(nemos, ours, problem, strength):
+    """One group of all columns; NeMoS multiplies its norm by the square root of its size."""
+    wanted = _nemos(nemos, "GLM", problem, problem.counts[:, 0], "GroupLasso", strength)
+    _same(ours(prior.from_nemos(strength, ROWS, "GroupLasso", group_size=COLUMNS)), wanted)
 
 
 def test_nemos_population_is_one_glm_a_neuron(nemos, ours, problem):

@@ -10,6 +10,8 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from bayesglm.engine import psis as module
+from bayesglm.engine.diagnostics import ess
+from bayesglm.engine.pareto import draws_wanted
 from bayesglm.engine.psis import (
     loo_units,
     pareto_k_threshold,
@@ -20,6 +22,7 @@ from bayesglm.engine.psis import (
 )
 
 AGREE = 1e-8
+ROUNDING = 1e-12
 
 
 def heavy(n_units: int, n_draws: int, seed: int = 0, top: float = 1.5) -> np.ndarray:
@@ -74,6 +77,29 @@ def test_exact_leave_one_out():
     np.testing.assert_allclose(loo.lppd, norm.logpdf(y, y.mean(), np.sqrt(1 + 1 / 30)), atol=0.01)
     assert (loo.k < pareto_k_threshold(20_000)).all()
     assert abs(waic_units(norm.logpdf(y[:, None], draws, 1)).elpd.sum() - exact.sum()) < 0.1
+
+
+def test_draws_of_an_approximation_leave_a_unit_out_of_the_posterior():
+    """y ~ Normal(mean, 1), draws from a Gaussian half as wide again as the posterior, weighted back."""
+    rng = np.random.default_rng(1)
+    y, sd = rng.normal(size=30), 1 / np.sqrt(30)
+    draws = rng.normal(y.mean(), 1.5 * sd, size=40_000)
+    log_ratio = norm.logpdf(draws, y.mean(), sd) - norm.logpdf(draws, y.mean(), 1.5 * sd) + 7
+    loo = loo_units(norm.logpdf(y[:, None], draws, 1), log_ratio=log_ratio)
+    others = (y.sum() - y) / 29
+    np.testing.assert_allclose(loo.elpd, norm.logpdf(y, others, np.sqrt(1 + 1 / 29)), atol=0.01)
+    np.testing.assert_allclose(loo.lppd, norm.logpdf(y, y.mean(), np.sqrt(1 + 1 / 30)), atol=0.01)
+    even = loo_units(heavy(4, 400), log_ratio=np.zeros(400))
+    np.testing.assert_allclose(even.elpd, loo_units(heavy(4, 400)).elpd, rtol=AGREE)
+    np.testing.assert_allclose(even.k, loo_units(heavy(4, 400)).k, rtol=AGREE)
+
+
+def test_draws_that_a_k_wants():
+    for k in (0.4, 0.6, 0.69):
+        wanted = draws_wanted(k)
+        assert pareto_k_threshold(wanted) >= k > pareto_k_threshold(wanted - 2)
+    assert draws_wanted(0.71) is None
+    assert draws_wanted(np.inf) is None
 
 
 def test_weights_are_normalised_and_truncated():
@@ -164,8 +190,8 @@ def test_chunks_and_one_efficiency_a_unit(monkeypatch):
     r_eff = np.tile([0.5, 1.0, 1.6], 4)
     each = np.array([loo_units(row[None], r)[2][0] for row, r in zip(log_lik, r_eff, strict=True)])
     monkeypatch.setattr(module, "CHUNK", 900)
-    np.testing.assert_array_equal(loo_units(log_lik, r_eff).k, each)
-    np.testing.assert_array_equal(psis(-log_lik, r_eff)[1], each)
+    np.testing.assert_allclose(loo_units(log_lik, r_eff).k, each, rtol=ROUNDING)
+    np.testing.assert_allclose(psis(-log_lik, r_eff)[1], each, rtol=ROUNDING)
 
 
 def test_memory_is_bounded():
@@ -209,6 +235,19 @@ def test_relative_efficiency():
     assert np.isnan(figures[0, 1])
     np.testing.assert_array_equal(relative_efficiency(log_lik[:, :3]), np.ones((3, 2)))
     assert relative_efficiency(log_lik[..., :0]).shape == (3, 0)
+
+
+@pytest.mark.parametrize("n_draws", [9, 40, 125, 250])
+def test_relative_efficiency_is_the_effective_sample_size(n_draws):
+    """However long the memory: sums over a few lags, over many, and by transform."""
+    rng = np.random.default_rng(1)
+    keep = np.repeat([0.0, 0.3, -0.4, 0.7, 0.95, 0.999], 20)
+    log_lik = rng.normal(size=(4, n_draws, keep.size))
+    for t in range(1, n_draws):
+        log_lik[:, t] = keep * log_lik[:, t - 1] + np.sqrt(1 - keep**2) * log_lik[:, t]
+    log_lik[:, :, 0] = -3.0
+    expected = ess(np.exp(log_lik), "mean") / (4 * n_draws)
+    np.testing.assert_allclose(relative_efficiency(log_lik), expected, rtol=AGREE)
 
 
 @pytest.mark.parametrize("function", [psis, loo_units, waic_units])

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 from numpyro.infer.util import log_density
 from registry import TERMS, TermCase, cases
-from shapes import EPOCHS, LABELS, NEURONS, columns, everything
+from shapes import DT, EPOCHS, LABELS, NEURONS, columns, everything, happenings
 from test_convolve import slow
 
 import bayesglm as bg
@@ -40,8 +40,20 @@ def dense(model: bg.GLM, term: Any, data: xr.Dataset) -> np.ndarray:
     return whole.reshape(*whole.shape[:2], -1)
 
 
-def read_by(case: TermCase, term: Any) -> tuple[str, ...]:
-    return term.needs() or (() if isinstance(term, bg.Baseline) else ("spikes",))
+def read_by(term: Any) -> tuple[str, ...]:
+    """The columns that a term reads."""
+    past = ("spikes",) if isinstance(term.lagged, bg.History | bg.Coupling) else ()
+    return tuple(name for name in (*term.needs(), *past) if name in columns())
+
+
+def joined(old: dict, new: dict, moment: float) -> dict:
+    """Events that are the old ones before a moment, the new ones from it on."""
+    found = {}
+    for name, (times, values) in old.items():
+        before, after = times < moment, new[name][0] >= moment
+        both = {value: np.r_[column[before], new[name][1][value][after]] for value, column in values.items()}
+        found[name] = (np.r_[times[before], new[name][0][after]], both)
+    return found
 
 
 def eta_of(model: bg.GLM, design: Design, values: dict[str, Any]) -> np.ndarray:
@@ -62,7 +74,7 @@ def test_names_dims_and_shapes(case: TermCase) -> None:
     assert term.exists(model.target).shape == (NEURONS, *term.shape)
     labels = term.coords()
     assert tuple(len(labels[dim]) for dim in term.dims) == term.shape
-    assert all(dim == "source" or dim.endswith(("_basis", "_feature")) for dim in term.dims)
+    assert all(dim in ("source", "day") or dim.endswith(("_basis", "_feature", "_space")) for dim in term.dims)
 
 
 @pytest.mark.parametrize(
@@ -91,11 +103,13 @@ def test_causal(case: TermCase) -> None:
     old, new = columns(0), columns(1)
     new["state"] = np.where(old["state"] == "run", "rest", "run")
     for t in (EPOCHS[0] + EPOCHS[1] + 20, 17):
-        mixed = everything(**{name: np.concatenate([old[name][:t], new[name][t:]]) for name in read_by(case, term)})
+        happened = joined(happenings(0), happenings(1), t * DT)
+        mixed = everything(events=happened, **{name: np.concatenate([old[name][:t], new[name][t:]]) for name in read_by(term)})
         changed = np.any(dense(model, term, mixed) != dense(model, term, everything()), axis=(0, 2))
         assert not changed[: t - case.ahead].any()
         if not isinstance(term, bg.Baseline):
-            assert changed[t - case.ahead : t - case.ahead + 4].any()
+            few = ROWS if set(term.needs()) & set(happened) else 4  # events are rare
+            assert changed[t - case.ahead : t - case.ahead + few].any()
 
 
 @lagged_terms
@@ -108,6 +122,7 @@ def test_columns_equal_a_slow_loop(case: TermCase) -> None:
     for n in range(NEURONS):
         if isinstance(term, bg.Stimulus):
             signal = raw[term.column][:, n] if term.column == "private" else raw[term.column]
+            signal = signal if term.space is None else np.einsum("tyx,yxs->ts", signal, term.space_kernels())
         else:
             signal = raw["spikes"][:, n] if sources is None else raw["spikes"][:, sources]
         wanted, whole = slow(signal.astype(float), term.kernels, IDS, -case.ahead)
@@ -162,11 +177,11 @@ def test_centres_are_the_training_means(case: TermCase) -> None:
     centre = np.broadcast_to(term.centre, (NEURONS, *term.shape)).reshape(NEURONS, -1)
     if isinstance(term, bg.Baseline):
         return
-    if not isinstance(term, AbstractLagged):
+    if not isinstance(term, AbstractLagged) or isinstance(term, bg.Event):
         np.testing.assert_allclose(centre, found.mean(1), atol=1e-12)
         return
     # a whole window's mean differs from the column's only by the rows near an epoch's edge
-    constant = {name: np.broadcast_to(columns()[name].mean(0), columns()[name].shape) for name in read_by(case, term)}
+    constant = {name: np.broadcast_to(columns()[name].mean(0), columns()[name].shape) for name in read_by(term)}
     if "spikes" not in constant:
         flat = dense(model, term, everything(**constant))
         _, whole = slow(np.zeros(ROWS), term.kernels, IDS, -case.ahead)

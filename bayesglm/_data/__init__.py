@@ -1,5 +1,6 @@
 """Recordings: making, reading and cutting them."""
 
+from bayesglm._data._access import areas as areas
 from bayesglm._data._access import bin_width as bin_width
 from bayesglm._data._access import column_names as column_names
 from bayesglm._data._access import epoch_ids as epoch_ids
@@ -13,6 +14,8 @@ from bayesglm._data._bins import bin_spikes as bin_spikes
 from bayesglm._data._bins import from_pynapple as from_pynapple
 from bayesglm._data._concat import concat as concat
 from bayesglm._data._events import event_rows as event_rows
+from bayesglm._data._events import event_spans as event_spans
+from bayesglm._data._events import event_values as event_values
 from bayesglm._data._notes import RecordingNote as RecordingNote
 from bayesglm._data._recording import recording as recording
 from bayesglm._data._signal import Angle as Angle

@@ -35,6 +35,11 @@ def neurons(data: xr.Dataset) -> np.ndarray:
     return data["neuron"].values if "neuron" in data.coords else np.arange(0)
 
 
+def areas(data: xr.Dataset) -> np.ndarray | None:
+    """The area of each neuron, (neuron,), where the recording has a column or coordinate ``area (neuron)``."""
+    return data["area"].values if "area" in data.variables and data["area"].dims == ("neuron",) else None
+
+
 def period(data: xr.Dataset, column: str) -> float | None:
     """Length of the circle of a circular column, None where it is not circular."""
     value = data[column].attrs.get("period")

@@ -109,7 +109,7 @@ def from_pynapple(
     epochs : IntervalSet, (start, stop) or array (epoch, 2), optional
         By default the time support of `units`, in s.
     events, labels : dict, optional
-        As for `recording`; events may be Ts or Tsd.
+        As for `recording`; events may be Ts, Tsd or, where they last, an IntervalSet.
     **signals : Tsd, TsdFrame, TsdTensor, or what `bin_spikes` takes
         A TsdFrame's column names label its features; `angle(tsd)` marks a circular one.
 
@@ -138,6 +138,9 @@ def from_pynapple(
 
 
 def _as_event(given: Any) -> Any:
+    if _pynapple.is_a(given, "IntervalSet"):
+        start, stop = _pynapple.intervals(given).T
+        return start, {"stop": stop}
     return given.t if _pynapple.is_a(given, "Ts") else _pynapple.samples(given)
 
 

@@ -118,6 +118,17 @@ def labelled(columns: Mapping[str, Column], size: Mapping[str, int], labels: Map
     return {dim: _check_labels(dim, values, size[dim]) for dim, values in found.items()}
 
 
+def split_areas(labels: Mapping[str, Any], size: Mapping[str, int]) -> tuple[dict[str, Any], dict[str, tuple]]:
+    """The labels of dims, and the coordinate ``area (neuron)`` where labels name the neurons' areas."""
+    if "area" not in labels or {"area", "area_feature"} & set(size):
+        return dict(labels), {}
+    values = np.asarray(labels["area"])
+    values = values.astype(str) if values.dtype.kind in "OTS" else values
+    if values.shape != (size.get("neuron", 0),) or values.dtype.kind not in "iuU":
+        raise ValueError(f"labels for 'area' have the shape {values.shape} and type {values.dtype}: pass one name for each of {size.get('neuron', 0)} neurons.")
+    return {dim: given for dim, given in labels.items() if dim != "area"}, {"area": ("neuron", values)}
+
+
 def _check_labels(dim: str, values: np.ndarray, size: int) -> np.ndarray:
     values = values.astype(str) if values.dtype.kind in "OTS" else values
     if values.shape != (size,):

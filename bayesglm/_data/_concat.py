@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from bayesglm._data._access import bin_width, epoch_ids, event_names, is_time, neurons, row_dim
+from bayesglm._data._events import event_values
 from bayesglm._data._recording import recording
 from bayesglm._data._trials import pause
 
@@ -57,7 +58,8 @@ def concat(recordings: Sessions) -> xr.Dataset:
     joined = recording(rows=row, epoch=ids, observed=seen, labels=_labels(recordings), **time, **columns)
     joined.attrs["notes"] += [f"{s}: {note}" for s, p in recordings.items() for note in p.attrs["notes"]]
     joined.attrs["gaps"] = sum(int(part.attrs["gaps"]) for part in parts)
-    return joined.assign_coords({"session": (row, np.repeat(list(recordings), lengths)), **_row_coords(parts, row)})
+    own = {"session": (row, np.repeat(list(recordings), lengths)), **_row_coords(parts, row), **_cell_coords(recordings)}
+    return joined.assign_coords(own)
 
 
 def _check_alike(recordings: Sessions) -> Literal["time", "trial"]:
@@ -173,11 +175,28 @@ def _events(parts: list[xr.Dataset], shifts: list[float]) -> dict[str, Any]:
     for name in dict.fromkeys(n for part in parts for n in event_names(part)):
         having = [(p, s) for p, s in zip(parts, shifts, strict=True) if name in event_names(p)]
         times = np.concatenate([p[name].values + s for p, s in having])
-        valued = [f"{name}_value" in p.coords for p, _ in having]
-        if any(valued) and not all(valued):
+        found = [_ends_within(p, s, event_values(p, name)) for p, s in having]
+        if any(set(values) != set(found[0]) for values in found):
             raise ValueError(f"Event {name!r} has values in some sessions only: give values in all or in none.")
-        out[name] = (times, np.concatenate([p[f"{name}_value"].values for p, _ in having])) if all(valued) else times
+        values = {value: np.concatenate([own[value] for own in found]) for value in found[0]}
+        out[name] = (times, values) if values else times
     return out
+
+
+def _ends_within(part: xr.Dataset, shift: float, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """An event's values in running time: its stop no later than the session's end, or it would last into the next one."""
+    end = float(part["time"][-1]) + 0.5 * bin_width(part)
+    return {name: np.minimum(column, end) + shift if name == "stop" else column for name, column in values.items()}
+
+
+def _cell_coords(recordings: Sessions) -> dict[str, tuple]:
+    """What sessions know of each neuron besides its label (its area)."""
+    known = {s: {str(n) for n, c in p.coords.items() if c.dims == ("neuron",) and n != "neuron"} for s, p in recordings.items()}
+    names = set().union(*known.values())
+    for session, own in known.items():
+        if lacking := names - own:
+            raise ValueError(f"Session {session!r} has no coordinate {min(lacking)!r} on its neurons, and another session has: give it in all or in none.")
+    return {name: ("neuron", np.concatenate([p[name].values for p in recordings.values()])) for name in sorted(names)}
 
 
 def _row_coords(parts: list[xr.Dataset], row: str) -> dict[str, tuple]:

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from bayesglm._data._checks import as_counts, check_dt, check_spacing, check_times
-from bayesglm._data._columns import Column, as_column, labelled, sizes
+from bayesglm._data._columns import Column, as_column, labelled, sizes, split_areas
 from bayesglm._data._events import as_events
 from bayesglm._data._notes import say
 
@@ -38,11 +38,13 @@ def recording(
     epoch : array (row,), optional
         A change of value starts a new epoch; lags never cross one.
     events : dict, optional
-        Name -> times in s (event,), or (times, values).
+        Name -> times in s (event,), or (times, values). Several values have names: (times, {"contrast": ...}). The
+        value ``stop`` (s) is an event's end: it is on in all the bins that it overlaps.
     observed : array (row, neuron) or (row,) of bool, optional
         False where a neuron was not recorded; NaN counts are allowed there.
     labels : dict, optional
-        Names of the entries of a dim: ``{"neuron": [...]}``, or of a column's features, ``{"counts": [...]}``.
+        Names of the entries of a dim: ``{"neuron": [...]}``, or of a column's features, ``{"counts": [...]}``. With
+        ``{"area": [...]}`` each neuron has an area, the coordinate ``area (neuron)``.
     **columns : arrays
         ``spikes`` (row,) or (row, neuron), counts a bin; covariates (row,), (row, feature) or (row, y, x); ``(dims,
         array)`` pairs, DataArrays and `angle` are taken as they are.
@@ -89,15 +91,17 @@ def recording(
         parsed["spikes"] = parsed["spikes"]._replace(values=counts)
     happenings, values = as_events(events or {}, index)
     _note_angles(parsed, notes)
+    given, area = split_areas(labels or {}, size)
     variables: dict[str, tuple] = {name: (c.dims, c.values, c.attrs) for name, c in parsed.items()}
     if seen is not None:
         variables["observed"] = seen
-    if clash := (set(happenings) | set(values)) & set(variables):
-        raise ValueError(f"{min(clash)!r} names both a column and an event (or its values): rename one of them.")
+    if clash := (set(happenings) | set(values) | set(area)) & set(variables):
+        raise ValueError(f"{min(clash)!r} names both a column and an event (or its values), or labels: rename one of them.")
     coords = {
         rows: (rows, index, {"units": "s"} if rows == "time" else {}),
         "epoch": (rows, ids),
-        **labelled(parsed, size, labels or {}, rows),
+        **labelled(parsed, size, given, rows),
+        **area,
         **values,
     }
     attrs = {"rows": rows, "dt": width, "gaps": gaps, "notes": notes}

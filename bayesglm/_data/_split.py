@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from bayesglm._data._access import bin_width, epoch_ids, event_names, is_time, row_dim
-from bayesglm._data._events import event_rows
+from bayesglm._data._events import event_spans
 from bayesglm._data._notes import say
 
 By = Literal["block", "epoch", "trial", "session"]
@@ -141,7 +141,9 @@ def _take(data: xr.Dataset, rows: np.ndarray) -> xr.Dataset:
     whole = rows[-1] - rows[0] + 1 == rows.size
     chosen: dict[str, slice | np.ndarray] = {row: slice(rows[0], rows[-1] + 1) if whole else rows}
     for name in event_names(data):
-        chosen[f"{name}_event"] = np.flatnonzero(np.isin(event_rows(data, name), rows))
+        first, after = event_spans(data, name)
+        kept = np.searchsorted(rows, first) < np.searchsorted(rows, after)  # any of its bins is in the part
+        chosen[f"{name}_event"] = np.flatnonzero(kept)
     ids = np.concatenate([[0], np.cumsum(breaks)]).astype(np.int64)
     part = data.isel(chosen).assign_coords(epoch=(row, ids))
     return part.assign_attrs(notes=list(data.attrs["notes"]))

@@ -8,6 +8,7 @@ import xarray as xr
 
 from bayesglm._data._checks import check_dt
 from bayesglm._data._columns import is_pair
+from bayesglm._data._events import named_values
 from bayesglm._data._grid import Grid
 from bayesglm._data._notes import say
 from bayesglm._data._recording import recording
@@ -40,7 +41,8 @@ def from_trials(
         Time in s from a trial's first edge to the moment that ``trial_time`` counts from.
     events : dict, optional
         Name -> times in s from `align`, (trial,) with NaN where there is none, or a list of arrays, one a trial; or
-        (times, values) of one shape. Events outside their trial are left out and counted.
+        (times, values) of one shape, or (times, {name: values}); the value ``stop`` is an event's end in s from
+        `align`, cut at its trial's end. Events outside their trial are left out and counted.
     labels : dict, optional
         As for `recording`.
     **per_trial : array (trial,) or (trial, feature)
@@ -148,7 +150,8 @@ def _spread(name: str, given: Any, grid: Grid) -> Any:
 def _moments(name: str, given: Any, grid: Grid, zero: np.ndarray, notes: list[str]) -> Any:
     """Event times of all trials in running time, in order, with their values."""
     times, values = given if isinstance(given, tuple) else (given, None)
-    if len(times) != grid.sizes.size or (values is not None and len(values) != len(times)):
+    named = named_values(values)
+    if len(times) != grid.sizes.size or any(len(column) != len(times) for column in named.values()):
         raise ValueError(f"Event {name!r} wants one entry for each of {grid.sizes.size} trials (NaN for none), got {len(times)}.")
     each = [np.atleast_1d(np.asarray(trial, dtype=np.float64)) for trial in times]
     trial = np.repeat(np.arange(len(each)), [t.size for t in each])
@@ -161,7 +164,10 @@ def _moments(name: str, given: Any, grid: Grid, zero: np.ndarray, notes: list[st
     order = kept[np.argsort(moment[kept], kind="stable")]
     if values is None:
         return moment[order]
-    flat = np.concatenate([np.atleast_1d(np.asarray(v)) for v in values])
-    if flat.size != trial.size:
-        raise ValueError(f"Event {name!r} has {trial.size} times but {flat.size} values: pass one value an event.")
-    return moment[order], flat[order]
+    flat = {key: np.concatenate([np.atleast_1d(np.asarray(v)) for v in column]) for key, column in named.items()}
+    for column in flat.values():
+        if column.size != trial.size:
+            raise ValueError(f"Event {name!r} has {trial.size} times but {column.size} values: pass one value an event.")
+    if "stop" in flat:
+        flat["stop"] = np.minimum(flat["stop"] + (grid.starts + zero)[trial], grid.stops[trial])
+    return moment[order], {key: column[order] for key, column in flat.items()}

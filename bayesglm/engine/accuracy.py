@@ -43,10 +43,8 @@ def _profile(linear: Linear, each: Any, place: Any, theta: Any, mean: Any, facto
     def one(t: Any) -> Any:
         w = mean + t * line
         value, _, rows = negative_log_likelihood(linear, each, w, hyper)
-        columns = linear.predictor.gram(rows[None], None if "own" not in each else each["own"][None])[0]
-        if "places" in each:
-            columns = columns[each["places"]][:, each["places"]]
-        hessian = columns * each["mask"][:, None] * each["mask"] + jnp.diag(precision)
+        columns = linear.of_one(each).gram(rows[None])[0]
+        hessian = columns + jnp.diag(precision)
         lower = jnp.linalg.cholesky(hessian)
         half = jax.scipy.linalg.solve_triangular(lower, a, lower=True)
         log_det = jnp.sum(jnp.log(jnp.diagonal(lower))) + jnp.log(jnp.linalg.norm(half))

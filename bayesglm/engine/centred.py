@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from bayesglm.engine.elements import spread_out
 from bayesglm.engine.linear import Linear
 
 
@@ -14,7 +15,7 @@ def centre_at(linear: Linear, each: Any, w: Any, hyper: Any) -> dict[str, Any]:
     """What is known at the mode of one neuron: w (P,), eta (row,) in single, and the gradient (P,) in double."""
     eta = linear.eta(each, w)
     pull = jax.grad(lambda e: linear.log_likelihood_of(each, e, hyper))(eta)
-    gradient = linear.gather(each, linear.predictor.pull(pull, each.get("own")))
+    gradient = linear.pull(each, pull)
     return {"w": w, "eta": eta.astype(jnp.float32), "gradient": gradient}
 
 
@@ -25,7 +26,7 @@ def centred_log_likelihood(single: Linear, each: Any, centre: Any, w: Any) -> An
     that nothing large cancels.
     """
     move = w - centre["w"]
-    change = single.predictor.eta(single.spread_out(each, move.astype(jnp.float32)), each.get("own"))
+    change = single.predictor.eta(spread_out(single, each, move.astype(jnp.float32)), each.get("own"))
     weight = single.weight(each)
     y = each["response"].astype(jnp.float32)
     rest = single.family.remainder(jnp.where(weight > 0, centre["eta"], 0.0), change, y, {}, single.dt)

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from bayesglm.engine.elements import fold
 from bayesglm.engine.linear import Linear
 from bayesglm.engine.newton import negative_log_likelihood
 
@@ -26,8 +27,13 @@ class Solution(NamedTuple):
     done: Any  # (neuron,) bool
 
 
+DENSEST = 6000  # weights beyond which a P x P matrix of one neuron is not held
+
+
 def first_reference(linear: Linear, theta: Any) -> Any:
     """(neuron, P, P) curvature of the likelihood at the start, from one unweighted Gram matrix where columns are shared.
+
+    (neuron, P), its diagonal, where there are more than ``DENSEST`` weights.
 
     Curvature is nearly shared: H_n is close to the mean curvature of neuron n times X'X.
     """
@@ -36,19 +42,20 @@ def first_reference(linear: Linear, theta: Any) -> Any:
         hyper, _ = linear.constrain(each, theta)
         weight = linear.weight(each)
         _, _, rows = negative_log_likelihood(linear, each, linear.first_weights(each), hyper)
-        return jnp.sum(rows) / jnp.maximum(jnp.sum(weight), 1.0)
+        return rows if linear.dim > DENSEST else jnp.sum(rows, axis=0) / jnp.maximum(jnp.sum(weight), 1.0)
 
-    level = jax.vmap(mean_curvature)(linear.each, theta)
+    if linear.dim > DENSEST:
+        return linear.diagonal(jax.vmap(mean_curvature)(linear.each, theta))
+    level = jax.vmap(mean_curvature)(linear.each, theta)  # (neuron,) or (neuron, J, J)
     single = linear.in_single()
     if "own" in linear.each:
-        return single.gram(jax.vmap(single.weight)(single.each)).astype(float) * level[:, None, None]
-    one = single.predictor.gram(single.scored[None], None)[0].astype(float)
-
-    def place(each: Any, level: Any) -> Any:
-        found = one[each["places"]][:, each["places"]] if "places" in each else one
-        return level * found * each["mask"][:, None] * each["mask"]
-
-    return jax.vmap(place)(linear.each, level)
+        weight = jax.vmap(single.weight)(single.each).astype(jnp.float32)
+        grams = single.predictor.gram(weight, single.each["own"]).astype(float)
+    else:
+        one = single.predictor.gram(single.scored[None], None).astype(float)
+        grams = jnp.broadcast_to(one, (linear.size, *one.shape[1:]))
+    wide = (..., *(None,) * (level.ndim - 1))
+    return jax.vmap(lambda each, gram, level: fold(linear, each, gram[wide] * level))(linear.each, grams, level)
 
 
 class _State(NamedTuple):
@@ -78,7 +85,7 @@ def _direction(gradient: Any, moves: Any, yields: Any, factor: Any) -> Any:
 
     order = jnp.arange(_MEMORY)
     q, alphas = jax.lax.scan(back, gradient, order)
-    r = jax.scipy.linalg.cho_solve((factor, True), q)
+    r = q / factor**2 if factor.ndim == 1 else jax.scipy.linalg.cho_solve((factor, True), q)
 
     def forth(r: Any, pair: Any) -> tuple[Any, None]:
         i, alpha = pair
@@ -98,8 +105,8 @@ def solve(linear: Linear, theta: Any, w: Any, reference: Any, tolerance: Any, mo
     theta : (neuron, K)
     w : (neuron, P)
         Start.
-    reference : (neuron, P, P)
-        Approximate curvature of the log likelihood; the prior's is added here.
+    reference : (neuron, P, P) or (neuron, P)
+        Approximate curvature of the log likelihood, or its diagonal; the prior's is added here.
     tolerance : ()
         Nats: half of g A^-1 g at which a neuron stops. Every neuron stops by its own rule.
     most : ()
@@ -113,7 +120,10 @@ def solve(linear: Linear, theta: Any, w: Any, reference: Any, tolerance: Any, mo
 
     def factor_of(each: Any, theta: Any, reference: Any) -> Any:
         hyper, _ = linear.constrain(each, theta)
-        whole = reference + jnp.diag(linear.by_weight(each, hyper, "whitening"))
+        precision = linear.by_weight(each, hyper, "whitening")
+        if reference.ndim == 1:
+            return jnp.sqrt(reference + precision + 1e-300)
+        whole = reference + jnp.diag(precision)
         return jnp.linalg.cholesky(whole + 1e-9 * jnp.diag(jnp.diagonal(whole)) + 1e-300)
 
     factors = jax.vmap(factor_of)(linear.each, theta, reference)
@@ -129,8 +139,8 @@ def solve(linear: Linear, theta: Any, w: Any, reference: Any, tolerance: Any, mo
         push = lambda memory, new: jnp.where(curved & taken, jnp.concatenate([new[None], memory[:-1]]), memory)  # noqa: E731
         moves, yields = push(state.moves, move), push(state.yields, change)
         direction = _direction(gradient, moves, yields, factor)
-        half = jax.scipy.linalg.solve_triangular(factor, gradient, lower=True)
-        plain = -jax.scipy.linalg.solve_triangular(factor, half, lower=True, trans=1)
+        half = gradient / factor if factor.ndim == 1 else jax.scipy.linalg.solve_triangular(factor, gradient, lower=True)
+        plain = -half / factor if factor.ndim == 1 else -jax.scipy.linalg.solve_triangular(factor, half, lower=True, trans=1)
         direction = jnp.where(direction @ gradient < 0, direction, plain)
         decrement = 0.5 * half @ half
         shorter = state.length * jnp.where(state.length > 0.2, 0.5, 0.1)

@@ -168,7 +168,9 @@ def _assembled(view: View, link: int, scales: _Scales, found: _Columns) -> State
     columns = np.stack(shared) if shared else np.zeros((0, len(scored)))
     names, shapes = tuple(view.stated[i].name for i in order), tuple(view.stated[i].shape for i in order)
     leaning = tuple(back[p] for p in found.leaning)
-    return StatedLinear(DensePredictor(columns), each, scored, family, tuple(priors[i] for i in order), names, shapes, view.observed, 1.0, False, leaning)
+    return StatedLinear(
+        DensePredictor(columns), each, scored, family, tuple(priors[i] for i in order), names, shapes, view.observed, 1.0, False, leaning=leaning
+    )
 
 
 def _spread_out(column: np.ndarray, live: np.ndarray) -> np.ndarray:

@@ -58,7 +58,9 @@ def linear_target(linear: Linear, coordinates: AbstractCoordinates, precision: s
 
 
 def usable_precision(linear: Linear, precision: str) -> tuple[str, tuple[str, ...]]:
-    """``precision`` itself, or "double" with a note where the family's own learned parameters rule the centred form out."""
-    if precision == "single" and linear.family.hyper(linear.response):
-        return "double", (f"{linear.family.describe()} has learned parameters of its own: the fit ran in double precision",)
+    """``precision`` itself, or "double" with a note where something of the family's rules the centred form out."""
+    known = "numbers known of each row" if "known" in linear.each else ""
+    why = "learned parameters of its own" if linear.family.hyper(linear.response) else "several predictors" if linear.contrast is not None else known
+    if precision == "single" and why:
+        return "double", (f"{linear.family.describe()} has {why}: the fit ran in double precision",)
     return precision, ()

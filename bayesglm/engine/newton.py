@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from bayesglm.engine.kinks import grouped, penalty, proximal_step, violation
 from bayesglm.engine.linear import Linear
 
 _DECREMENT = 1e-11  # nats: half the squared Newton decrement at which a column has converged
@@ -27,53 +28,16 @@ class Mode(NamedTuple):
 
 
 def negative_log_likelihood(linear: Linear, each: Any, w: Any, hyper: Any) -> tuple[Any, Any, Any]:
-    """Value (), gradient (P,) and row curvatures (row,) of one neuron's negative log likelihood."""
+    """Value (), gradient (P,) and row curvatures, (row,) or (row, J, J), of one neuron's negative log likelihood."""
     eta = linear.eta(each, w)
 
     def cost(eta: Any) -> Any:
         return -linear.log_likelihood_of(each, eta, hyper)
 
     value, pull = jax.value_and_grad(cost)(eta)
-    curvature = jax.jvp(jax.grad(cost), (eta,), (jnp.ones_like(eta),))[1]  # diagonal: rows do not meet in the likelihood
-    gradient = linear.gather(each, linear.predictor.pull(pull, each.get("own")))
-    return value, gradient, jnp.maximum(curvature, 0.0)
-
-
-def _smooth_prior(linear: Linear, each: Any, w: Any, hyper: Any, slope: Any) -> Any:
-    """Negative log prior with its kink taken out."""
-    return -linear.log_prior(each, w, hyper) - jnp.sum(slope * jnp.abs(w))
-
-
-def proximal_step(gradient: Any, hessian: Any, slope: Any, w: Any) -> Any:
-    """Minimise g.d + d.H.d/2 + sum slope |w + d| by coordinate descent: the proximal Newton step."""
-    size = w.shape[0]
-
-    def sweep(carry: Any) -> Any:
-        d, residual, _, count = carry
-
-        def one(j: Any, inner: Any) -> Any:
-            d, residual, moved = inner
-            h = hessian[j, j]
-            at = w[j] + d[j]
-            want = at - residual[j] / h
-            new = jnp.sign(want) * jnp.maximum(jnp.abs(want) - slope[j] / h, 0.0)
-            change = new - at
-            return d.at[j].add(change), residual + change * hessian[j], jnp.maximum(moved, h * change**2)
-
-        d, residual, moved = jax.lax.fori_loop(0, size, one, (d, residual, jnp.zeros(())))
-        return d, residual, moved, count + 1
-
-    def going(carry: Any) -> Any:
-        return (carry[2] > 1e-16) & (carry[3] < 1000)
-
-    return jax.lax.while_loop(going, sweep, (jnp.zeros_like(w), gradient, jnp.asarray(jnp.inf), 0))[0]
-
-
-def violation(gradient: Any, slope: Any, w: Any) -> Any:
-    """Largest entry of the smallest subgradient."""
-    smooth = gradient + slope * jnp.sign(w)
-    at_kink = jnp.maximum(jnp.abs(gradient) - slope, 0.0)
-    return jnp.max(jnp.where((w == 0.0) & (slope > 0), at_kink, jnp.abs(smooth)), initial=0.0)
+    along = lambda direction: jax.jvp(jax.grad(cost), (eta,), (direction * jnp.ones_like(eta),))[1]  # noqa: E731  rows do not meet in the likelihood
+    curvature = jnp.maximum(along(1.0), 0.0) if linear.contrast is None else jnp.moveaxis(jax.vmap(along)(jnp.eye(linear.several)), 0, -1)
+    return value, linear.pull(each, pull), curvature
 
 
 class _Walk(NamedTuple):
@@ -98,24 +62,24 @@ def modes(linear: Linear, theta: Any, w: Any, kinks: bool, most: Any = 100) -> M
         hyper, _ = linear.constrain(each, theta)
         slope = linear.by_weight(each, hyper, "absolute") if kinks else jnp.zeros_like(w)
         value, gradient, rows = negative_log_likelihood(linear, each, w, hyper)
-        smooth = lambda v: _smooth_prior(linear, each, v, hyper, slope)  # noqa: E731
+        smooth = lambda v: -linear.log_prior(each, v, hyper) - penalty(groups, slope, v)  # noqa: E731  the kink is taken out
         prior_gradient = jax.grad(smooth)(w)
         bend = jax.jvp(jax.grad(smooth), (w,), (jnp.ones_like(w),))[1]
         floor = 1e-3 * jnp.where(slope > 0, 0.0, linear.by_weight(each, hyper, "whitening"))  # a Student-t bends the other way in its tails
-        return value + smooth(w) + jnp.sum(slope * jnp.abs(w)), gradient + prior_gradient, rows, jnp.maximum(bend, floor), slope
+        return value + smooth(w) + penalty(groups, slope, w), gradient + prior_gradient, rows, jnp.maximum(bend, floor), slope
 
     def objective(each: Any, theta: Any, w: Any) -> Any:
         hyper, _ = linear.constrain(each, theta)
         return -linear.log_likelihood(each, w, hyper) - linear.log_prior(each, w, hyper)
 
-    everyone = jax.vmap(pieces)
+    everyone, groups = jax.vmap(pieces), grouped(linear) if kinks else None
 
     def direction(gradient: Any, hessian: Any, slope: Any, w: Any) -> tuple[Any, Any]:
         scale = 1.0 / jnp.sqrt(jnp.maximum(jnp.diagonal(hessian), 1e-300))
         factor = jax.scipy.linalg.cho_factor(hessian * scale[:, None] * scale + 1e-13 * jnp.eye(w.shape[0]))
         d = -scale * jax.scipy.linalg.cho_solve(factor, scale * gradient)
-        d = proximal_step(gradient, hessian + 1e-13 * jnp.diag(1.0 / scale**2), slope, w) if kinks else d
-        fall = -(gradient @ d + jnp.sum(slope * (jnp.abs(w + d) - jnp.abs(w))))
+        d = proximal_step(groups, gradient, hessian + 1e-13 * jnp.diag(1.0 / scale**2), slope, w) if kinks else d
+        fall = -(gradient @ d + penalty(groups, slope, w + d) - penalty(groups, slope, w))
         return d, fall
 
     def search(each: Any, theta: Any, w: Any, d: Any, value: Any, fall: Any) -> tuple[Any, Any]:
@@ -143,7 +107,7 @@ def modes(linear: Linear, theta: Any, w: Any, kinks: bool, most: Any = 100) -> M
         stuck = walk.stuck | (t <= 2.0**-_HALVINGS) | ~jnp.isfinite(fall)
         frozen = walk.done | stuck
         w = jnp.where(frozen[:, None], walk.w, new)
-        largest = jax.vmap(violation)(gradient, slope, walk.w)
+        largest = jax.vmap(lambda *now: violation(groups, *now))(gradient, slope, walk.w)
         keep = lambda old, new: jnp.where(walk.done, old, new)  # noqa: E731
         return _Walk(w, value, keep(walk.gradient, largest), keep(walk.decrement, fall / 2), walk.steps + ~frozen, walk.done | close, stuck)
 

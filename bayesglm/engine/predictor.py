@@ -26,6 +26,14 @@ class AbstractPredictor(eqx.Module):
         """(C, row) row weights -> (C, P, P) weighted Gram matrices; chunked over rows and C, never vmapped."""
         raise NotImplementedError
 
+    def squares(self, root: Any, own: Any) -> Any:
+        """(Q, P) -> (row,) |root z_t|^2: leverages where root'root is an inverse Hessian; chunked over rows."""
+        raise NotImplementedError
+
+    def diagonal(self, m: Any, own: Any) -> Any:
+        """(row,) row weights -> (P,) diagonal of the weighted Gram matrix; chunked over rows."""
+        raise NotImplementedError
+
 
 class DensePredictor(AbstractPredictor):
     """Columns held as a matrix, features-major: (shared column, row)."""
@@ -45,6 +53,27 @@ class DensePredictor(AbstractPredictor):
         if own is None:
             return jax.lax.map(lambda m_n: self._gram(m_n, None), m)
         return jax.lax.map(lambda pair: self._gram(*pair), (m, own))
+
+    def squares(self, root: Any, own: Any) -> Any:
+        return self._by_rows(lambda part, _: jnp.sum((root @ part) ** 2, axis=0), own, jnp.zeros(self.columns.shape[1], root.dtype))
+
+    def diagonal(self, m: Any, own: Any) -> Any:
+        shared = (self.columns**2) @ m  # the square is fused into the product's loop, not held
+        return shared if own is None else jnp.concatenate([shared, (own**2) @ m])
+
+    def _by_rows(self, apply: Any, own: Any, out: Any) -> Any:
+        """``apply(columns of a chunk, its first row)`` -> one number a row, chunk after chunk."""
+        rows = self.columns.shape[1]
+        length = min(_CHUNK, rows)
+
+        def piece(i: Any, out: Any) -> Any:
+            start = jnp.minimum(i * length, rows - length)  # the last chunk overlaps the one before
+            part = jax.lax.dynamic_slice_in_dim(self.columns, start, length, 1)
+            if own is not None:
+                part = jnp.concatenate([part, jax.lax.dynamic_slice_in_dim(own, start, length, 1)])
+            return jax.lax.dynamic_update_slice_in_dim(out, apply(part, start), start, 0)
+
+        return jax.lax.fori_loop(0, -(-rows // length), piece, out)
 
     def _gram(self, m: Any, own: Any) -> Any:
         """One neuron's weighted Gram matrix, summed over chunks of rows."""

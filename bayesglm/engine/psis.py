@@ -7,12 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bayesglm.engine.diagnostics import ess
+from bayesglm.engine.pareto import MIN_TAIL, pareto_k_threshold, relative_efficiency, smoothed_tails, tail_length
 
-# Five values are too few: their first quartile is the smallest one, and the fit starts from the ratio of the two.
-MIN_TAIL = 6
-# Log ratios that differ by less are rounding errors of sums of log likelihoods.
-CONSTANT = 1e-10
+__all__ = ["Loo", "Waic", "loo_units", "pareto_k_threshold", "psis", "relative_efficiency", "tail_length", "waic_units"]
+
 # Numbers worked on at once: 2 MiB, so that a chunk of units stays near the cache.
 CHUNK = 1 << 18
 
@@ -32,70 +30,6 @@ class Waic(NamedTuple):
     elpd: np.ndarray
     p_waic: np.ndarray
     lppd: np.ndarray
-
-
-def pareto_k_threshold(n_draws: int) -> float:
-    """Largest Pareto k at which importance sampling with ``n_draws`` draws may be relied on: min(1 - 1 / log10 S, 0.7).
-
-    Parameters
-    ----------
-    n_draws : int
-        Draws of all chains together, S; two or more.
-
-    Returns
-    -------
-    float
-        0.7 from 2,155 draws on; below ten draws it is negative: no k will do.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two draws.
-
-    References
-    ----------
-    Vehtari, Simpson, Gelman, Yao and Gabry (2024), Journal of Machine Learning Research 25(72).
-
-    Examples
-    --------
-    >>> round(pareto_k_threshold(1000), 3), pareto_k_threshold(4000)
-    (0.667, 0.7)
-    """
-    if n_draws < 2:
-        raise ValueError(f"pareto_k_threshold: n_draws is {n_draws}; Pareto k needs two draws or more (a point has none)")
-    return float(min(1 - 1 / np.log10(n_draws), 0.7))
-
-
-def tail_length(n_draws: int, r_eff: float | np.ndarray = 1.0) -> np.ndarray:
-    """Number of the largest ratios that are smoothed: M = floor(min(S / 5, 3 sqrt(S / r_eff))).
-
-    Parameters
-    ----------
-    n_draws : int
-        Draws of all chains together, S.
-    r_eff : float or (unit,)
-        Relative efficiency of the draws, as `relative_efficiency` gives it.
-
-    Returns
-    -------
-    int array of the shape of ``r_eff``
-        Rounded down, as ArviZ does, so that its figures are met to the last digits; R's loo rounds up (one draw more).
-
-    Raises
-    ------
-    ValueError
-        If ``r_eff`` is not positive and finite.
-
-    Examples
-    --------
-    >>> int(tail_length(1000)), int(tail_length(100))
-    (94, 20)
-    """
-    efficiency = np.asarray(r_eff, float)
-    bad = ~(np.isfinite(efficiency) & (efficiency > 0))
-    if bad.any():
-        raise ValueError(f"r_eff is {efficiency[bad].flat[0]}; it must be positive (1 for independent draws)")
-    return np.floor(np.minimum(n_draws / 5, 3 * np.sqrt(n_draws / efficiency))).astype(int)
 
 
 def psis(log_ratios: np.ndarray, r_eff: float | np.ndarray = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -150,7 +84,7 @@ def psis(log_ratios: np.ndarray, r_eff: float | np.ndarray = 1.0) -> tuple[np.nd
     return log_weights.reshape(shape), k.reshape(shape[:-1])
 
 
-def loo_units(log_lik: np.ndarray, r_eff: float | np.ndarray = 1.0) -> Loo:
+def loo_units(log_lik: np.ndarray, r_eff: float | np.ndarray = 1.0, log_ratio: np.ndarray | None = None) -> Loo:
     """Leave-one-unit-out log predictive densities by `psis`.
 
     elpd_i = log sum_s w_is p(y_i | draw s) with log ratios -log p(y_i | draw s); a unit is whatever a row of
@@ -163,6 +97,9 @@ def loo_units(log_lik: np.ndarray, r_eff: float | np.ndarray = 1.0) -> Loo:
         double precision, on a chunk of units at a time, and the weights are not kept.
     r_eff : float or (unit,)
         Relative efficiency of the draws, as `relative_efficiency` gives it.
+    log_ratio : (draw,), optional
+        log p - log q of draws from an approximation q, up to a constant: they are weighted by it too, so that a unit is
+        left out of p.
 
     Returns
     -------
@@ -189,10 +126,15 @@ def loo_units(log_lik: np.ndarray, r_eff: float | np.ndarray = 1.0) -> Loo:
     """
     log_lik, efficiency = _units("log_lik", log_lik, r_eff)
     elpd, k, lppd = (np.empty(len(log_lik)) for _ in range(3))
+    whole = None if log_ratio is None else psis(log_ratio)[0]
     for units, tail in _chunks(log_lik, efficiency):
         chunk = _chunk("log_lik", log_lik, units)
-        log_weights, k[units] = _smoothed(-chunk, tail)
-        elpd[units], lppd[units] = _log_sum(chunk + log_weights), _log_sum(chunk) - np.log(chunk.shape[1])
+        if log_ratio is None:
+            elpd[units], k[units] = _left_out(chunk, tail)
+            lppd[units] = _log_sum(chunk) - np.log(chunk.shape[1])
+        else:
+            log_weights, k[units] = _smoothed(log_ratio - chunk, tail)
+            elpd[units], lppd[units] = _log_sum(chunk + log_weights), _log_sum(chunk + whole)
     with np.errstate(invalid="ignore"):
         return Loo(elpd, lppd - elpd, k, lppd)
 
@@ -235,53 +177,15 @@ def waic_units(log_lik: np.ndarray) -> Waic:
     p_waic, lppd = np.empty(len(log_lik)), np.empty(len(log_lik))
     for units, _ in _chunks(log_lik, efficiency):
         chunk = _chunk("log_lik", log_lik, units)
-        impossible = np.isneginf(chunk).any(axis=1)
-        with np.errstate(invalid="ignore"):
-            p_waic[units] = np.where(impossible, np.inf, chunk.var(axis=1, ddof=1))
-        lppd[units] = _log_sum(chunk) - np.log(chunk.shape[1])
+        draws, top = chunk.shape[1], chunk.max(axis=1, keepdims=True)
+        # Seen from its maximum a unit's log likelihood is at most a few sds off its mean: its squares lose no digits.
+        away = chunk - np.where(np.isneginf(top), 0.0, top)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = away.mean(axis=1)
+            variance = (np.einsum("us,us->u", away, away) - draws * mean**2) / (draws - 1)
+            p_waic[units] = np.where(np.isneginf(mean), np.inf, np.maximum(variance, 0.0))
+            lppd[units] = np.log(np.exp(away, out=away).mean(axis=1)) + top[:, 0]
     return Waic(lppd - p_waic, p_waic, lppd)
-
-
-def relative_efficiency(log_lik_by_chain: np.ndarray) -> np.ndarray:
-    """Effective over actual number of draws, for the likelihood of each unit: ess(exp(log_lik), "mean") / S.
-
-    Parameters
-    ----------
-    log_lik_by_chain : (chain, draw, *unit)
-        Log likelihoods in nats, the chains apart.
-
-    Returns
-    -------
-    (*unit)
-        The ``r_eff`` of `psis` and `loo_units`: below 1 for autocorrelated draws, above 1 for antithetic ones.
-        1 with fewer than four draws a chain, which are too few to tell; NaN where a log likelihood is.
-
-    Raises
-    ------
-    ValueError
-        If there is no chain or draw dimension.
-
-    Examples
-    --------
-    >>> log_lik = np.random.default_rng(0).normal(size=(4, 500, 3))
-    >>> bool((abs(relative_efficiency(log_lik) - 1) < 0.3).all())
-    True
-    """
-    log_lik = np.asarray(log_lik_by_chain)
-    if log_lik.ndim < 2 or 0 in log_lik.shape[:2]:
-        raise ValueError(f"relative_efficiency: log_lik has the shape {log_lik.shape}; it must be (chain, draw, ...), not empty")
-    n_chains, n_draws, *rest = log_lik.shape
-    if n_draws < 4:
-        return np.ones(rest)
-    flat = log_lik.reshape(n_chains, n_draws, int(np.prod(rest)))
-    result = np.empty(flat.shape[2])
-    step = _step(n_chains * n_draws)
-    for start in range(0, result.size, step):
-        chunk = flat[:, :, start : start + step].astype(float)
-        # ESS does not depend on the scale, and the likelihood of a block of bins would underflow.
-        top = chunk.max(axis=(0, 1))
-        result[start : start + step] = ess(np.exp(chunk - np.where(np.isneginf(top), 0.0, top)), "mean")
-    return result.reshape(rest) / (n_chains * n_draws)
 
 
 def _units(name: str, values: np.ndarray, r_eff: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -294,26 +198,25 @@ def _units(name: str, values: np.ndarray, r_eff: float | np.ndarray) -> tuple[np
     return values, np.broadcast_to(efficiency, (len(values),))
 
 
-def _step(n_draws: int) -> int:
-    return max(1, CHUNK // n_draws)
-
-
-def _chunks(values: np.ndarray, r_eff: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+def _chunks(values: np.ndarray, r_eff: np.ndarray) -> Iterator[tuple[slice | np.ndarray, int]]:
     """Indices of units that share a tail length, few enough at a time."""
-    tails = tail_length(values.shape[1], r_eff)
-    step = _step(values.shape[1])
+    tails, step = tail_length(values.shape[1], r_eff), max(1, CHUNK // values.shape[1])
     for tail in np.unique(tails):
         members = np.flatnonzero(tails == tail)
         for start in range(0, members.size, step):
-            yield members[start : start + step], int(tail)
+            found = members[start : start + step]
+            yield (slice(found[0], found[-1] + 1) if found[-1] - found[0] < len(found) else found), int(tail)
 
 
-def _chunk(name: str, values: np.ndarray, units: np.ndarray) -> np.ndarray:
-    chunk = values[units].astype(float)
-    bad = np.isnan(chunk) | (np.isposinf(chunk) & (name == "log_lik"))
+def _chunk(name: str, values: np.ndarray, units: slice | np.ndarray) -> np.ndarray:
+    """The values of some units in double precision; a view of them where they are neighbours."""
+    chunk = np.asarray(values[units], float)
+    top = chunk.max(axis=1)
+    bad = np.isnan(top) | (np.isposinf(top) & (name == "log_lik"))
     if bad.any():
-        row, draw = np.argwhere(bad)[0]
-        where = f"{name} of unit {units[row]} is {chunk[row, draw]} at draw {draw}"
+        row = int(bad.argmax())
+        draw = int((np.isnan(chunk[row]) | np.isposinf(chunk[row])).argmax())
+        where = f"{name} of unit {np.arange(len(values))[units][row]} is {chunk[row, draw]} at draw {draw}"
         raise ValueError(f"{where}; leave out units that were not observed, or look at that draw")
     return chunk
 
@@ -333,29 +236,11 @@ def _smoothed(ratios: np.ndarray, tail: int) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(invalid="ignore"):
         ratios = np.where(endless, np.where(ratios == top, 0.0, -np.inf), ratios - top)
     k = np.full(len(ratios), np.inf)
-    if tail >= MIN_TAIL:
-        _smooth_tails(ratios, k, tail, ~endless[:, 0])
+    usable = np.flatnonzero(~endless[:, 0])
+    if tail >= MIN_TAIL and usable.size:
+        cutoff, index, ordered = _tails(ratios[usable], tail)
+        ratios[usable[:, None], index], k[usable] = smoothed_tails(ordered, cutoff)
     return ratios - _log_sum(ratios)[:, None], k
-
-
-def _smooth_tails(ratios: np.ndarray, k: np.ndarray, tail: int, usable: np.ndarray) -> None:
-    """Fit and smooth, in place, the tails of log ratios whose maximum is 0."""
-    cutoff, index, ordered = _tails(ratios, tail)
-    weights = np.exp(ordered)
-    excess = weights - np.exp(cutoff)
-    quartile = _quartile(tail)
-    constant = ordered[:, -1] - ordered[:, 0] <= CONSTANT
-    tied = excess[:, quartile] <= excess[:, 0]
-    # A quarter of the tail with no weight at all is not a tie to be forgiven: a few draws carry everything.
-    empty = weights[:, quartile] == 0
-    k[usable & tied & ~empty] = np.nan
-    k[usable & constant] = -np.inf
-    rows = np.flatnonzero(usable & ~tied & ~constant)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        k[rows], sigma = _fit_pareto(excess[rows])
-        quantiles = np.log(np.exp(cutoff[rows]) + sigma[:, None] * _standard_quantiles(k[rows, None], tail))
-    good = np.isfinite(k[rows]) & (sigma > 0)
-    ratios[rows[good, None], index[rows[good]]] = np.minimum(quantiles[good], 0.0)
 
 
 def _tails(ratios: np.ndarray, tail: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -367,33 +252,19 @@ def _tails(ratios: np.ndarray, tail: int) -> tuple[np.ndarray, np.ndarray, np.nd
     return values[:, :1], index, np.take_along_axis(values[:, 1:], order, axis=1)
 
 
-def _quartile(tail: int) -> int:
-    return int(tail / 4 + 0.5) - 1
+def _left_out(log_lik: np.ndarray, tail: int) -> tuple[np.ndarray, np.ndarray]:
+    """log sum_s w_s p(y | s) and k of units that share a tail length, without places: the weights themselves are not wanted.
 
-
-def _fit_pareto(excess: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Shape k and scale sigma (unit,) of generalised Pareto distributions of sorted values (unit, tail).
-
-    The posterior mean of b = -k / sigma over the grid of Zhang and Stephens; k is then drawn to 1/2 by a prior worth
-    ten values.
+    Below the tail w_s p(y | s) is one number, whatever the draw; so only the tail's values matter, in any order.
     """
-    n = excess.shape[1]
-    n_grid = 30 + int(n**0.5)
-    grid = 1 - np.sqrt(n_grid / (np.arange(1, n_grid + 1) - 0.5))
-    b = grid / (3 * excess[:, _quartile(n), None]) + 1 / excess[:, -1:]
-    # One grid point at a time: (unit, grid, tail) would be forty times the chunk.
-    shape = np.stack([np.log1p(-b[:, [j]] * excess).mean(axis=1) for j in range(n_grid)], axis=1)
-    log_profile = n * (np.log(-b / shape) - shape - 1)
-    mass = np.exp(log_profile - _log_sum(log_profile)[:, None])
-    mass = np.where(mass < 10 * np.finfo(float).eps, 0.0, mass)
-    b_mean = (b * mass).sum(axis=1) / mass.sum(axis=1)
-    k = np.log1p(-b_mean[:, None] * excess).mean(axis=1)
-    sigma = -k / b_mean
-    k = (n * k + 10 * 0.5) / (n + 10)
-    return np.where(np.isnan(k), np.inf, k), sigma
-
-
-def _standard_quantiles(k: np.ndarray, tail: int) -> np.ndarray:
-    """Quantiles of the generalised Pareto distribution of scale 1 at (1/2, ..., tail - 1/2) / tail."""
-    exponential = -np.log1p(-(np.arange(tail) + 0.5) / tail)
-    return np.where(k == 0, exponential, np.expm1(k * exponential) / k)
+    low = log_lik.min(axis=1, keepdims=True)
+    if tail < MIN_TAIL or not np.isfinite(low).all():
+        log_weights, k = _smoothed(-log_lik, tail)
+        return _log_sum(log_lik + log_weights), k
+    ratios = np.partition(log_lik, tail, axis=1)
+    np.subtract(low, ratios, out=ratios)
+    ordered = np.sort(ratios[:, :tail], axis=1)
+    smoothed, k = smoothed_tails(ordered, ratios[:, tail, None])
+    rest = np.exp(ratios[:, tail:], out=ratios[:, tail:]).sum(axis=1)
+    numerator = np.logaddexp(np.log(log_lik.shape[1] - tail), _log_sum(smoothed - ordered))
+    return low[:, 0] + numerator - np.log(rest + np.exp(smoothed).sum(axis=1)), k

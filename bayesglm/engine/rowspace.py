@@ -58,7 +58,7 @@ class RowSpace(NamedTuple):
 
 def widest_gaussian(linear: Linear) -> int | None:
     """Index of a block with more columns than scored rows and a Gaussian prior; None where there is none to reduce."""
-    if "own" in linear.each or "places" in linear.each or not isinstance(linear.predictor, DensePredictor):
+    if "own" in linear.each or "places" in linear.each or not isinstance(linear.predictor, DensePredictor) or linear.contrast is not None:
         return None
     rows = int((np.asarray(linear.scored) > 0).sum())
     sizes = [int(np.prod(shape)) for shape in linear.shapes]

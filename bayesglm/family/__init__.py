@@ -2,7 +2,22 @@
 
 from bayesglm.family._base import AbstractFamily
 from bayesglm.family._binary import Bernoulli
-from bayesglm.family._continuous import Gaussian
-from bayesglm.family._counts import Poisson
+from bayesglm.family._choices import Binomial, Categorical, Ordinal
+from bayesglm.family._circular import VonMises
+from bayesglm.family._continuous import Gamma, Gaussian, StudentT
+from bayesglm.family._counts import NegativeBinomial, Poisson, ZeroInflatedPoisson
 
-__all__ = ["AbstractFamily", "Bernoulli", "Gaussian", "Poisson"]
+__all__ = [
+    "AbstractFamily",
+    "Bernoulli",
+    "Binomial",
+    "Categorical",
+    "Gamma",
+    "Gaussian",
+    "NegativeBinomial",
+    "Ordinal",
+    "Poisson",
+    "StudentT",
+    "VonMises",
+    "ZeroInflatedPoisson",
+]

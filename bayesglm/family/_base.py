@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 from numpyro.distributions import Distribution
 
 Hyper = dict[str, Any]
 
 
+class Predictors(NamedTuple):
+    """Several predictors a response: weights get a last axis ``dim`` (K), w = v @ contrast.T with v (J) free.
+
+    Columns of ``contrast`` (K, J) are orthonormal; for classes they sum to zero, and so do the weights over classes.
+    """
+
+    dim: str
+    labels: np.ndarray  # (K,)
+    contrast: np.ndarray  # (K, J)
+
+
 class AbstractFamily(eqx.Module):
     """A response distribution written in the linear predictor eta (a bin's, not a second's).
 
-    ``eta`` has any shape; learned parameters broadcast against it.
+    ``eta`` has any shape; learned parameters broadcast against it. Where there are several predictors they are its last
+    axis, and learned parameters broadcast against the rest.
     """
 
-    n_predictors: ClassVar[int] = 1
     counts: ClassVar[bool] = False  # whether the response is a number of spikes, stored as an unsigned integer
     discrete: ClassVar[bool] = False
 
-    def resolve(self, column: str, response: np.ndarray) -> Self:
-        """The same family with every data-dependent number fixed; raises where the response is outside its support."""
+    @property
+    def predictors(self) -> Predictors | None:
+        """The predictors' names and contrasts where there are several; None: one."""
+        return None
+
+    @property
+    def n_predictors(self) -> int:
+        """Number of linear predictors of a response, J."""
+        return 1 if self.predictors is None else self.predictors.contrast.shape[1]
+
+    def known(self, data: xr.Dataset) -> dict[str, np.ndarray]:
+        """Known numbers of each row, (row,) or (row, neuron), that arrive among the learned parameters (a binomial's trials)."""
+        return {}
+
+    def resolve(self, column: str, response: np.ndarray, period: float | None = None, known: Hyper | None = None) -> Self:
+        """The same family with every data-dependent number fixed (an angle's period, the mean of what is known of rows); raises outside its support."""
         self.check(column, response)
         return self
 
@@ -49,8 +75,16 @@ class AbstractFamily(eqx.Module):
         value, slope = jax.jvp(lambda e: self.log_density(e, y, hyper, dt), (eta,), (jnp.ones_like(eta),))
         return self.log_density(eta + change, y, hyper, dt) - value - slope * change
 
+    def inside(self, mean: np.ndarray, n: np.ndarray) -> np.ndarray:
+        """The mean of ``n`` responses kept off the edges of its range by half a response: a silent neuron counts half a spike."""
+        return np.clip(mean, 0.5 / n, None if self.counts else 1.0 - 0.5 / n) if self.discrete else mean
+
     def level(self, mean: np.ndarray) -> np.ndarray:
         """The eta at which the mean response is ``mean`` (the link function), kept finite where the mean is at an edge."""
+        raise NotImplementedError
+
+    def levels(self, response: np.ndarray) -> np.ndarray:
+        """The eta (J,) of a constant model of ``response`` (row,), NaN left out; where there are several predictors."""
         raise NotImplementedError
 
     def rate(self, eta: Any, hyper: Hyper, dt: Any) -> Any:

@@ -51,7 +51,8 @@ class Bernoulli(AbstractFamily):
             mend = "code it 0 and 1"
         raise ValueError(f"{column!r} holds the values {_listed(seen)}; family.Bernoulli wants 0 and 1: {mend}.")
 
-    def _logs(self, eta: Any) -> tuple[Any, Any]:
+    def logs(self, eta: Any) -> tuple[Any, Any]:
+        """log P(1) and log P(0)."""
         if self.link == "logit":
             return -jax.nn.softplus(-eta), -jax.nn.softplus(eta)
         if self.link == "probit":
@@ -62,7 +63,7 @@ class Bernoulli(AbstractFamily):
         return jnp.where(rare, eta - 0.5 * expected, jnp.log(-jnp.expm1(-some))), -expected
 
     def __call__(self, eta: Any, hyper: Hyper, dt: Any) -> Distribution:
-        return BernoulliLog(*self._logs(jnp.asarray(eta)))
+        return BernoulliLog(*self.logs(jnp.asarray(eta)))
 
     def log_density(self, eta: Any, y: Any, hyper: Hyper, dt: Any) -> Any:
         if self.link == "logit":
@@ -75,7 +76,7 @@ class Bernoulli(AbstractFamily):
 
     def rate(self, eta: Any, hyper: Hyper, dt: Any) -> Any:
         """Expected events a second, -log(1 - p)/dt: what a Poisson process with this chance of an empty bin fires."""
-        return -self._logs(jnp.asarray(eta))[1] / dt
+        return -self.logs(jnp.asarray(eta))[1] / dt
 
 
 def _listed(values: np.ndarray) -> str:

@@ -95,6 +95,16 @@ def checked_precision(precision: str) -> str:
     return precision
 
 
+def refuse_samples_only(linear: Linear, method: str) -> None:
+    """A horseshoe's mode is at zero, and no Gaussian is like it."""
+    bad = [name for prior, name in zip(linear.priors, linear.names, strict=True) if prior.samples_only]
+    if bad:
+        raise ValueError(
+            f"method={method!r} says nothing under the prior of terms {bad} (prior.Horseshoe): its mode has every weight at zero, and no Gaussian "
+            f"is like it. Use method='nuts'."
+        )
+
+
 def as_numpy(tree: Any) -> Any:
     """JAX arrays to NumPy: nothing of JAX leaves a method."""
     return jax.tree.map(np.asarray, tree)

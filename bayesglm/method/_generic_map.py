@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from bayesglm.engine.newton import proximal_step, violation
+from bayesglm.engine.kinks import proximal_step, violation
 from bayesglm.engine.target import StoryTarget, is_positive, latent_sites, traced
 from bayesglm.method._base import Draws, as_numpy
 from bayesglm.method._generic import minimise
@@ -92,19 +92,19 @@ def _proximal(target: StoryTarget, z: Any, slope: Any, most: Any) -> tuple[Any, 
             z, count, _ = carry
             gradient, hessian = jax.grad(smooth)(z), jax.hessian(smooth)(z)
             hessian = hessian + 1e-9 * jnp.eye(z.size) * jnp.trace(hessian) / z.size
-            d = proximal_step(gradient, hessian, slope, z)
+            d = proximal_step(None, gradient, hessian, slope, z)
             fall = -(gradient @ d + jnp.sum(slope * (jnp.abs(z + d) - jnp.abs(z))))
             steps = 0.5 ** jnp.arange(20)
             values = jax.lax.map(lambda t: whole(z + t * d), steps)
             good = values <= whole(z) - 1e-4 * steps * fall + 1e-13 * (1 + jnp.abs(values))
             t = jnp.where(jnp.any(good), steps[jnp.argmax(good)], 0.0)
             new = z + t * d
-            return new, count + 1, jnp.where(t > 0, violation(jax.grad(smooth)(new), slope, new), 0.0)
+            return new, count + 1, jnp.where(t > 0, violation(None, jax.grad(smooth)(new), slope, new), 0.0)
 
         def going(carry: Any) -> Any:
             return (carry[1] < most) & (carry[2] > 1e-9)
 
         z, count, _ = jax.lax.while_loop(going, step, (z0, 0, jnp.asarray(jnp.inf)))
-        return z, violation(jax.grad(smooth)(z), slope, z), count
+        return z, violation(None, jax.grad(smooth)(z), slope, z), count
 
     return jax.vmap(one)(target.each, z) if target.each is not None else jax.tree.map(lambda x: x[None], one(None, z[0]))

@@ -10,8 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayesglm.engine.compiling import compiled_quickly
+from bayesglm.engine.joint import engine_target
 from bayesglm.engine.laplace import approximate
-from bayesglm.engine.linear_target import LinearTarget, linear_target, usable_precision
+from bayesglm.engine.linear_target import usable_precision
+from bayesglm.engine.target import AbstractTarget
 from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, checked_precision, whole
 from bayesglm.method._loop import BLOCK, Sampled, by_chain, constrained, in_blocks
 from bayesglm.method._split import SplitState, split_init, split_step
@@ -62,21 +64,22 @@ class HMC(AbstractMethod):
         found = approximate(linear)
         refuse_separable(problem, linear, found.mode.w)
         precision, notes = usable_precision(linear, self.precision)
-        target = linear_target(linear, found.coordinates, precision)
+        target = engine_target(linear, found.coordinates, precision)
         keys = problem.chain_keys(key, target.size, self.num_chains)
         state, kicks = _tuned(target, _begin(target, keys), monitor, self.num_warmup + self.num_samples)
         sampled = _run(target, state, kicks, self.num_warmup, self.num_samples, monitor)
-        stats = {name: by_chain(value, False) for name, value in sampled.stats.items()}
+        joint = target.each is None
+        stats = {name: by_chain(value, joint) for name, value in sampled.stats.items()}
         per_neuron = {"mode_converged": np.asarray(found.mode.converged)}
-        return Draws(constrained(target, sampled.z), stats, per_neuron, (*notes, *_notes(kicks, sampled)), sampled.interrupted, True)
+        return Draws(constrained(target, sampled.z), stats, per_neuron, (*notes, *_notes(kicks, sampled)), sampled.interrupted, not joint)
 
 
-def _rest(target: LinearTarget, each: Any) -> Any:
+def _rest(target: AbstractTarget, each: Any) -> Any:
     return lambda z: target.energy(each, z) - 0.5 * z @ z
 
 
 @compiled_quickly
-def _begin(target: LinearTarget, keys: Any) -> SplitState:
+def _begin(target: AbstractTarget, keys: Any) -> SplitState:
     """Starts drawn from the Laplace approximation: (neuron, chain)."""
     draw = lambda k: jax.random.normal(jax.random.fold_in(k, 1), (target.dim,))  # noqa: E731
     one = lambda each, k: split_init(_rest(target, each), draw(k), k)  # noqa: E731
@@ -84,7 +87,7 @@ def _begin(target: LinearTarget, keys: Any) -> SplitState:
 
 
 @eqx.filter_jit
-def _advance(target: LinearTarget, state: SplitState, kicks: Any, n: Any) -> tuple[SplitState, dict[str, Any]]:
+def _advance(target: AbstractTarget, state: SplitState, kicks: Any, n: Any) -> tuple[SplitState, dict[str, Any]]:
     """``n`` transitions (at most ``BLOCK``) of every chain of every neuron."""
     one = lambda each, s: split_step(_rest(target, each), s, kicks, jnp.pi / 2)  # noqa: E731
     everywhere = jax.vmap(jax.vmap(one, in_axes=(None, 0)))
@@ -103,7 +106,7 @@ def _advance(target: LinearTarget, state: SplitState, kicks: Any, n: Any) -> tup
     return jax.lax.fori_loop(0, n, body, (state, kept))
 
 
-def _tuned(target: LinearTarget, state: SplitState, monitor: Monitor, total: int) -> tuple[SplitState, int]:
+def _tuned(target: AbstractTarget, state: SplitState, monitor: Monitor, total: int) -> tuple[SplitState, int]:
     """The smallest number of kicks at which the worst neuron accepts often enough."""
     kicks = 1
     while True:
@@ -115,7 +118,7 @@ def _tuned(target: LinearTarget, state: SplitState, monitor: Monitor, total: int
         kicks *= 2
 
 
-def _run(target: LinearTarget, state: SplitState, kicks: int, num_warmup: int, num_samples: int, monitor: Monitor) -> Sampled:
+def _run(target: AbstractTarget, state: SplitState, kicks: int, num_warmup: int, num_samples: int, monitor: Monitor) -> Sampled:
     def line(seen: dict[str, np.ndarray], warming: bool) -> str:
         return f"{'warm-up' if warming else 'sampling'}, {kicks} kicks a draw, accepting {seen['acceptance_rate'].mean():.2f}"
 

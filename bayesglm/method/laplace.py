@@ -8,13 +8,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import ndtr
 
 from bayesglm.engine.accuracy import FLAGGED, quantile_shifts
-from bayesglm.engine.laplace import approximate, kinked
+from bayesglm.engine.columns import DENSEST
+from bayesglm.engine.joint import engine_target
+from bayesglm.engine.laplace import Approximation, approximate, kinked
 from bayesglm.engine.linear import Linear
-from bayesglm.engine.linear_target import linear_target
 from bayesglm.engine.psis import psis
-from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, whole
+from bayesglm.engine.scale_grid import scale_marginals
+from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, refuse_samples_only, whole
 from bayesglm.method._loop import by_chain, constrained
 from bayesglm.method.map import refuse_separable, separable
 
@@ -24,10 +27,10 @@ _BLOCK = 100  # draws evaluated at once
 class Laplace(AbstractMethod):
     """Gaussian approximation at the posterior mode: w | theta ~ Normal(w_hat, H^-1), H the Hessian in double precision.
 
-    Learned scales are drawn too (Gaussian in the log scale around their marginal mode), and the weights given each drawn
-    scale, so that bands are averaged over the scale. The result is one chain of independent draws. ``stats`` holds the
-    joint Pareto k of each neuron: above 0.7 the draws cannot be reweighted to the exact posterior; that alone does not
-    make the bands wrong.
+    Learned scales are drawn too, each from its marginal density on a seven-point grid around the marginal mode
+    (weighted by the Laplace evidence), and the weights given each drawn scale, so that bands are averaged over the
+    scale. The result is one chain of independent draws. ``stats`` holds the joint Pareto k of each neuron: above 0.7 the
+    draws cannot be reweighted to the exact posterior; that alone does not make the bands wrong.
 
     Parameters
     ----------
@@ -60,32 +63,46 @@ class Laplace(AbstractMethod):
         if problem.linear is None:
             raise ValueError("method='laplace' needs a model that is linear in its weights (GLM, or one that states linear=); use 'nuts' or 'map'.")
         linear = arrays(problem.linear)
+        refuse_samples_only(linear, "laplace")
         refuse_kinks(linear)
+        refuse_large(linear)
         found = approximate(linear, exact=True)
         refuse_separable(problem, linear, found.mode.w)
-        target = linear_target(linear, found.coordinates)
+        target = engine_target(linear, found.coordinates)
         monitor(1, 2, None, "mode found")
         keys = problem.keys(key, linear.size)
         z = jax.vmap(lambda k: jax.random.normal(k, (self.num_samples, target.dim)))(keys)
-        z = np.asarray(jnp.moveaxis(z, 0, 1))[:, :, None]  # (draw, neuron, chain, dim)
-        log_ratio = np.concatenate([np.asarray(_log_ratio(target, z[i : i + _BLOCK])) for i in range(0, len(z), _BLOCK)])
+        z = np.array(jnp.moveaxis(z, 0, 1))[:, :, None]  # (draw, neuron, chain, dim)
+        log_q = -0.5 * (z**2).sum(-1)
+        if linear.free() and target.each is not None:
+            log_q = _draw_scales(linear, found, z)
+        log_p = np.concatenate([np.asarray(_log_density(target, z[i : i + _BLOCK])) for i in range(0, len(z), _BLOCK)])
+        log_ratio = log_p - log_q
         k = psis(np.where(np.isfinite(log_ratio), log_ratio, -1e300)[:, :, 0].T)[1]
         monitor(2, 2, None, f"Pareto k at most {np.max(k):.2f}")
-        stats = {"lp": by_chain(log_ratio - 0.5 * (z**2).sum(-1), False), "log_ratio": by_chain(log_ratio, False)}
+        joint = target.each is None
+        stats = {"lp": by_chain(log_p, joint), "log_ratio": by_chain(log_ratio, joint)}
         fine = np.asarray(found.mode.converged & ~separable(linear, found.mode.w))
         per_neuron, notes = {"converged": fine, "pareto_k": k}, _notes(k)
         if self.check == "filters":
             shift = _filter_shifts(problem, linear, found.coordinates.each, monitor)
             per_neuron["filter_shift"] = shift
             notes = (*notes, *_filter_notes(shift))
-        return Draws(constrained(target, z), stats, per_neuron, notes, False, True)
+        return Draws(constrained(target, z), stats, per_neuron, notes, False, not joint)
 
 
 @eqx.filter_jit
-def _log_ratio(target: Any, z: Any) -> Any:
-    """log p - log q of draws (draw, neuron, chain, dim), up to a constant of each neuron."""
+def _log_density(target: Any, z: Any) -> Any:
+    """log p of draws (draw, posterior, chain, dim), up to a constant of each posterior."""
     energy = jax.vmap(jax.vmap(target.energy, in_axes=(None, 0)))
-    return jax.lax.map(lambda one: -energy(target.each, one) + 0.5 * jnp.sum(one**2, -1), z)
+    return jax.lax.map(lambda one: -energy(target.each, one), z)
+
+
+def _draw_scales(linear: Linear, found: Approximation, z: np.ndarray) -> np.ndarray:
+    """Put draws of the scales' marginal densities in place of the Gaussian ones, by their quantiles; log q (draw, neuron, 1)."""
+    s, log_q = scale_marginals(linear, found).draw(ndtr(z[:, :, 0, linear.dim :]))
+    z[:, :, 0, linear.dim :] = s
+    return (log_q - 0.5 * (z[:, :, 0, : linear.dim] ** 2).sum(-1))[..., None]
 
 
 def _filter_shifts(problem: Problem, linear: Linear, coordinates: dict[str, Any], monitor: Monitor) -> np.ndarray:
@@ -133,6 +150,15 @@ def refuse_kinks(linear: Linear) -> None:
         raise ValueError(
             f"method='laplace' cannot approximate terms {bad}: their priors have a kink at zero (L1, elastic net), where a Gaussian has none. "
             f"Use method='nuts' or 'hmc' for the posterior, method='map' for the sparse optimum, or prior.Gaussian."
+        )
+
+
+def refuse_large(linear: Linear) -> None:
+    """A Hessian that cannot be held."""
+    if linear.dim > DENSEST:
+        raise ValueError(
+            f"method='laplace' holds the Hessian of {linear.dim} weights, more than {DENSEST}: use a prior.Gaussian on the widest term where it has more "
+            f"columns than there are rows (it is then exact in as many columns as rows), fewer columns, method='map' or 'nuts'."
         )
 
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from bayesglm.engine.columns import solve
 from bayesglm.engine.compiling import compiled_quickly
+from bayesglm.engine.evidence import evidence_notes, finished
 from bayesglm.engine.laplace import approximate, kinked, kinks, start
 from bayesglm.engine.linear import Linear
 from bayesglm.engine.newton import modes
-from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, as_numpy, named, whole
+from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, as_numpy, named, refuse_samples_only, whole
 from bayesglm.method._generic_map import generic_mode
 
 _TOLERANCE = 1e-16  # nats: a mode within 1.4e-8 posterior sds
@@ -46,8 +47,9 @@ class MAP(AbstractMethod):
         if problem.linear is None:
             return generic_mode(arrays(problem.make_story()), 10 * self.max_steps)
         linear = arrays(problem.linear)
+        refuse_samples_only(linear, "map")
         refuse_learned_kinks(linear)
-        theta, w, reference, notes = _learned(linear)
+        theta, w, reference, evidence, notes = _learned(linear, problem.labels)
         if kinks(linear):
             found = modes(linear, theta, w, True, jnp.asarray(self.max_steps))
             converged = found.converged
@@ -57,7 +59,7 @@ class MAP(AbstractMethod):
         found = found._replace(w=jnp.where(jnp.isfinite(found.w), found.w, 0.0))
         monitor(1, 1, None, f"{int(found.steps.max())} steps")
         refuse_separable(problem, linear, found.w)
-        return _draws(linear, theta, found, converged & ~separable(linear, found.w), notes)
+        return _draws(linear, theta, found, converged & ~separable(linear, found.w), evidence, notes)
 
 
 def refuse_learned_kinks(linear: Linear) -> None:
@@ -70,14 +72,17 @@ def refuse_learned_kinks(linear: Linear) -> None:
             )
 
 
-def _learned(linear: Linear) -> tuple[Any, Any, Any, tuple[str, ...]]:
-    """Learned parameters at their marginal modes, a start and a reference curvature, and what to say about it."""
+def _learned(linear: Linear, labels: tuple) -> tuple[Any, Any, Any, dict[str, Any], tuple[str, ...]]:
+    """Learned parameters at their marginal modes, a start and a reference curvature, the evidence, and what to say about it."""
     if linear.free() == 0:
-        return *start(linear), ()
+        return *start(linear), {}, ()
     found = approximate(linear, in_log=True)
+    if linear.by_evidence():
+        theta, evidence = finished(linear, found.theta, found.spread, found.mode.w, found.mode.curvature)
+        return theta, found.mode.w, found.mode.curvature, {"log_evidence": evidence}, evidence_notes(linear, theta, labels)
     scales = list(dict.fromkeys(site for prior, name in zip(linear.priors, linear.names, strict=True) for site in prior.hyper(name)))
     note = f"weights are at their mode given {', '.join(scales)} at the maximum of the marginal (Laplace) posterior" if scales else ""
-    return found.theta, found.mode.w, found.mode.curvature, (note,) if note else ()
+    return found.theta, found.mode.w, found.mode.curvature, {}, (note,) if note else ()
 
 
 def refuse_separable(problem: Problem, linear: Linear, w: Any) -> None:
@@ -100,7 +105,7 @@ def separable(linear: Linear, w: Any) -> Any:
     """
     if not linear.family.discrete:
         return jnp.zeros(linear.size, bool)
-    widest = jax.vmap(lambda each, w: jnp.max(jnp.abs(linear.eta(each, w)) * linear.weight(each), initial=0.0))(linear.each, w)
+    widest = jax.vmap(lambda each, w: jnp.max(jnp.abs(linear.eta(each, w)).T * linear.weight(each), initial=0.0))(linear.each, w)
     return widest > _ETA_LIMIT
 
 
@@ -115,14 +120,16 @@ def _read(linear: Linear, theta: Any, w: Any) -> tuple[dict[str, Any], Any]:
     return jax.vmap(one)(linear.each, theta, w)
 
 
-def _draws(linear: Linear, theta: Any, found: Any, converged: Any, notes: tuple[str, ...]) -> Draws:
+def _draws(linear: Linear, theta: Any, found: Any, converged: Any, evidence: dict[str, Any], notes: tuple[str, ...]) -> Draws:
     sites, energy = _read(linear, theta, found.w)
     per_neuron = {
         "converged": converged,
         "gradient": found.gradient,
         "decrement": found.decrement,
         "n_steps": found.steps,
+        **evidence,
     }
     as_draw = lambda value: np.asarray(value)[None, None]  # noqa: E731
+    sites |= {site: sites[site][0] for site in linear.shared_sites()}
     stats = {"lp": as_draw(-energy)}
     return Draws({name: as_draw(value) for name, value in sites.items()}, stats, as_numpy(per_neuron), notes, False, True)

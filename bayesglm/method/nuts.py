@@ -7,8 +7,10 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 
+from bayesglm.engine.coordinates import Diagonal
+from bayesglm.engine.joint import engine_target
 from bayesglm.engine.laplace import approximate
-from bayesglm.engine.linear_target import linear_target, usable_precision
+from bayesglm.engine.linear_target import usable_precision
 from bayesglm.engine.target import AbstractTarget
 from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, checked_precision, standard_normal, whole
 from bayesglm.method._generic import prepare_generic
@@ -69,8 +71,9 @@ class NUTS(AbstractMethod):
         found = approximate(linear)
         refuse_separable(problem, linear, found.mode.w)
         precision, notes = usable_precision(linear, self.precision)
-        target = linear_target(linear, found.coordinates, precision)
-        settings = Settings(self.num_warmup or 150, self.target_accept or 0.8, self.max_tree_depth, False, False)
+        target = engine_target(linear, found.coordinates, precision)
+        rough = isinstance(found.coordinates, Diagonal) or any(prior.samples_only for prior in linear.priors)
+        settings = Settings(self.num_warmup or (500 if rough else 150), self.target_accept or 0.8, self.max_tree_depth, False, rough)
         keys = problem.chain_keys(key, target.size, self.num_chains)
         starts = standard_normal(keys, target.dim)
         sampled = sample(target, settings, starts, keys, self.num_samples, monitor, step_size=0.5)

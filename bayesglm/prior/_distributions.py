@@ -63,3 +63,31 @@ class HalfStudentT(dist.Distribution):
 
     def log_prob(self, value: Any) -> jax.Array:
         return jnp.log(2.0) + dist.StudentT(self.df, 0.0, self.scale).log_prob(value)
+
+
+class EvidenceScale(dist.Distribution):
+    """p(x) proportional to x on [low, high]: it avoids zero and says little else about a scale that the evidence chooses.
+
+    Near zero it is the Gamma(2, rate -> 0) of Chung et al. 2013, with which no mode lies at zero; the range is bounded,
+    so that a runaway scale is seen for what it is.
+    """
+
+    arg_constraints: ClassVar[dict] = {"low": constraints.positive, "high": constraints.positive}
+
+    def __init__(self, low: float = 1e-3, high: float = 10.0, *, validate_args: bool | None = None) -> None:
+        self.low, self.high = low, high
+        super().__init__(batch_shape=(), event_shape=(), validate_args=validate_args)
+
+    @constraints.dependent_property(is_discrete=False, event_dim=0)
+    def support(self) -> constraints.Constraint:
+        return constraints.interval(self.low, self.high)
+
+    def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
+        return self.icdf(jax.random.uniform(key, sample_shape))
+
+    def icdf(self, q: Any) -> jax.Array:
+        return jnp.sqrt(self.low**2 + jnp.asarray(q) * (self.high**2 - self.low**2))
+
+    def log_prob(self, value: Any) -> jax.Array:
+        inside = (value >= self.low) & (value <= self.high)
+        return jnp.where(inside, jnp.log(2.0 * jnp.where(inside, value, 1.0)) - jnp.log(self.high**2 - self.low**2), -jnp.inf)

@@ -8,12 +8,21 @@ from typing import Any
 import numpy as np
 from numpyro.distributions import Distribution, constraints
 
+from bayesglm.prior._distributions import EvidenceScale
+
 Scale = Any  # float | Distribution | "evidence"
 
 
 def learned(scale: Scale) -> bool:
     """Whether the scale is learned from the data."""
     return isinstance(scale, (Distribution, str))
+
+
+def scale_law(scale: Scale) -> Distribution | None:
+    """The law of a learned scale, that of ``"evidence"`` included; None where it is a number."""
+    if isinstance(scale, str):
+        return EvidenceScale()
+    return scale if isinstance(scale, Distribution) else None
 
 
 def checked_scale(scale: Scale) -> Scale:

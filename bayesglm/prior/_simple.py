@@ -8,9 +8,29 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import Distribution
 
-from bayesglm.prior._base import AbstractPrior, Hyper
+from bayesglm.prior._base import AbstractPrior, Hyper, Place, from_left
 from bayesglm.prior._distributions import Improper, Within
-from bayesglm.prior._scale import Scale, checked_scale, describe_scale, learned
+from bayesglm.prior._scale import Scale, checked_scale, describe_scale, learned, scale_law
+
+
+class AbstractNormal(AbstractPrior):
+    """A prior that is Gaussian around zero given its learned parameters, with the standard deviations ``width``."""
+
+    def width(self, hyper: Hyper, mask: Any) -> Any:
+        """Standard deviation of each element, ``mask.shape``; one outside the mask."""
+        raise NotImplementedError
+
+    def weights(self, hyper: Hyper, mask: Any) -> Distribution:
+        return dist.Normal(0.0, self.width(hyper, mask))
+
+    def precision(self, hyper: Hyper, mask: Any) -> Any:
+        return self.width(hyper, mask) ** -2
+
+    def whitening(self, hyper: Hyper, mask: Any) -> Any:
+        return self.precision(hyper, mask)
+
+    def prox(self, w: Any, hyper: Hyper, mask: Any, step: Any) -> Any:
+        return w / (1.0 + step * self.precision(hyper, mask))
 
 
 class AbstractScaled(AbstractPrior):
@@ -20,22 +40,27 @@ class AbstractScaled(AbstractPrior):
     relative: eqx.AbstractVar[Any]
 
     def hyper(self, name: str) -> dict[str, tuple[Distribution, bool]]:
-        return {f"{name}_scale": (self.scale, True)} if isinstance(self.scale, Distribution) else {}
+        law = scale_law(self.scale)
+        return {} if law is None else {f"{name}_scale": (law, True)}
+
+    def resolve(self, place: Place) -> Self:
+        # relative scales are a weight's: with several predictors its axis is not the last one
+        relative = np.ndim(self.relative) and place.several > 1 and np.ndim(self.relative) == len(place.shape)
+        return self.relative_to(np.asarray(self.relative)[..., None]) if relative else self
 
     def relative_to(self, relative: np.ndarray | float) -> Self:
         return eqx.tree_at(lambda p: p.relative, self, np.asarray(relative, float), is_leaf=lambda x: x is None)
 
     def width(self, hyper: Hyper, mask: Any) -> Any:
         """Scale of each weight, ``mask.shape``; one outside the mask."""
-        scale = jnp.asarray(hyper["scale"] if learned(self.scale) else self.scale)
-        scale = scale.reshape(scale.shape + (1,) * (jnp.ndim(mask) - scale.ndim))
+        scale = from_left(jnp.asarray(hyper["scale"] if learned(self.scale) else self.scale), jnp.ndim(mask))
         return jnp.where(mask, scale * self.relative, 1.0)
 
     def describe(self) -> str:
         return f"{type(self).__name__}({describe_scale(self.scale)})"
 
 
-class Gaussian(AbstractScaled):
+class Gaussian(AbstractScaled, AbstractNormal):
     """Gaussian prior, the Bayesian form of L2 (ridge): w ~ Normal(0, scale^2), -log p = w^2 / (2 scale^2) + const.
 
     Parameters
@@ -61,24 +86,14 @@ class Gaussian(AbstractScaled):
     scale: Scale = eqx.field(default=1.0, converter=checked_scale)
     relative: Any = 1.0
 
-    def weights(self, hyper: Hyper, mask: Any) -> Distribution:
-        return dist.Normal(0.0, self.width(hyper, mask))
-
-    def precision(self, hyper: Hyper, mask: Any) -> Any:
-        return self.width(hyper, mask) ** -2
-
-    def whitening(self, hyper: Hyper, mask: Any) -> Any:
-        return self.precision(hyper, mask)
-
-    def prox(self, w: Any, hyper: Hyper, mask: Any, step: Any) -> Any:
-        return w / (1.0 + step * self.precision(hyper, mask))
-
 
 class Laplace(AbstractScaled):
     """Laplace prior, the Bayesian form of L1 (lasso): -log p = |w| / scale + const.
 
-    Its *mode* is sparse (some weights exactly zero under ``method.MAP``); its *posterior* is not: no draw is zero.
-    Zeros of the mode must not be read as "does not code". Park & Casella 2008.
+    Its *mode* is sparse (some weights exactly zero under ``method.MAP``); its *posterior* is not: no draw is zero, and a
+    zero of the mode must not be read as "does not code" (Park & Casella 2008). For a posterior in which most weights are
+    nearly zero and a few are hardly shrunk use ``prior.Horseshoe``, and say what is included by the posterior: its
+    probability of sign, or of an effect larger than one that matters.
 
     Parameters
     ----------

@@ -8,9 +8,11 @@ import numpy as np
 import xarray as xr
 
 from bayesglm._data import neurons, row_dim
+from bayesglm.basis import AbstractBasis
 from bayesglm.prior import AbstractPrior
 
 if TYPE_CHECKING:
+    from bayesglm.terms._lagged import AbstractLagged
     from bayesglm.terms._sum import Sum
 
 
@@ -22,6 +24,7 @@ class Response(eqx.Module):
     sources: tuple = eqx.field(static=True)  # labels of all recorded neurons
     dt: float = eqx.field(static=True)
     spiking: bool = eqx.field(static=True)  # counts or binary: history kernels have peak 1
+    binary: bool = eqx.field(default=False, static=True)  # 0 or 1: on trial rows its past enters as -1 or +1
 
     @property
     def size(self) -> int:
@@ -44,8 +47,10 @@ class Response(eqx.Module):
         if "observed" not in data:
             return None
         seen = data["observed"]
-        if self.receivers is None or "neuron" not in seen.dims:
+        if "neuron" not in seen.dims:
             return seen.values.reshape(-1, 1)
+        if self.receivers is None:
+            return None  # a mask of cells says nothing of a choice
         return seen.transpose(row_dim(data), "neuron").values[:, self.places(data)]
 
 
@@ -65,6 +70,15 @@ class Columns(NamedTuple):
     own: np.ndarray | None  # (neuron, row, *shape)
     invalid: dict[str, np.ndarray]
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one neuron's weights."""
+        return np.shape(self.shared)[1:] if self.own is None else self.own.shape[2:]
+
+    def mean(self) -> np.ndarray:
+        """Mean over rows: shape, or (neuron, *shape)."""
+        return np.asarray(np.mean(self.shared, 0) if self.own is None else self.own.mean(1))
+
 
 class AbstractTerm(eqx.Module):
     """One additive part of the linear predictor. Terms are values: ``a + b`` is a new sum."""
@@ -78,6 +92,11 @@ class AbstractTerm(eqx.Module):
         from bayesglm.terms._sum import Sum
 
         return Sum(self) + other
+
+    def __mul__(self, other: "AbstractTerm") -> "AbstractTerm":
+        from bayesglm.terms._interaction import multiplied
+
+        return multiplied(self, other)
 
     def resolve(self, data: xr.Dataset, response: Response) -> Self:
         """The same term with bounds, knots, labels, centres and default scales fixed on ``data``; idempotent."""
@@ -103,6 +122,50 @@ class AbstractTerm(eqx.Module):
     def needs(self) -> tuple[str, ...]:
         """Columns of the recording that the term reads, besides the response."""
         return ()
+
+    @property
+    def bases(self) -> tuple[AbstractBasis, ...]:
+        """Resolved bases of the trailing axes of one neuron's weights, in their order; () where the last axis has none."""
+        return ()
+
+    def signal_sd(self) -> np.ndarray | float:
+        """Training sd of the raw signal, broadcast against ``shape``: the unit of default priors; 1 where there is no signal."""
+        return 1.0
+
+    def repeats(self) -> bool:
+        """Whether its columns repeat those of other terms on purpose, told apart by their prior (levels of what all share)."""
+        return False
+
+    def parts(self) -> "tuple[AbstractTerm, ...]":
+        """The terms that this one is short for in a sum; most are themselves."""
+        return (self,)
+
+    def refers(self) -> bool:
+        """Whether the term names another term of its sum, which must be resolved before it."""
+        return False
+
+    def refer(self, known: "dict[str, AbstractTerm]") -> Self:
+        """The same term with the names of other terms replaced by those terms, resolved."""
+        return self
+
+    @property
+    def lagged(self) -> "AbstractLagged | None":
+        """The part with lags, whose kernels make filters of this term's weights along their last axis; None without lags."""
+        return None
+
+    def constants(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """Known arrays that a reader of the weights needs, kernels above all: name -> (dims, array)."""
+        part = self.lagged
+        if part is None:
+            return {}
+        return {f"{self.name}_kernels": ((f"{self.name}_lag", part.basis_dim), np.asarray(part.kernels))} | part.space_constants(self.name)
+
+    def constant_coords(self) -> dict[str, np.ndarray]:
+        """Labels of the dims of ``constants``."""
+        part = self.lagged
+        if part is None:
+            return {}
+        return {f"{self.name}_lag": part.lags, part.basis_dim: np.asarray(part.basis.labels)} | part.space_coords()
 
 
 def resolved(term: AbstractTerm) -> bool:

@@ -68,6 +68,7 @@ class Linear(AbstractTerm):
     shape: tuple[int, ...] | None = eqx.field(default=None, static=True, kw_only=True)
     labels: dict[str, Any] | None = eqx.field(default=None, kw_only=True)
     centre: np.ndarray | None = eqx.field(default=None, kw_only=True)
+    sd: np.ndarray | None = eqx.field(default=None, kw_only=True)  # of each entry in training
 
     def __post_init__(self) -> None:
         self.name = self.name or self.column
@@ -77,10 +78,10 @@ class Linear(AbstractTerm):
             return self
         values, dims, own = covariate(data, self.column, response, "Linear")
         require_numbers(values, 1 if own else 0, self.column)
-        axes = (0, 1) if own else 0
-        prior = self.prior or Gaussian(dist.HalfNormal(1.0)).relative_to(1.0 / positive_sd(values, axes, self.column))
+        sd = positive_sd(values, (0, 1) if own else 0, self.column)
+        prior = self.prior or Gaussian(dist.HalfNormal(1.0)).relative_to(1.0 / sd)
         labels = {dim: feature_labels(data, dim) for dim in dims}
-        return settled(self, prior=prior, shape=values.shape[2 if own else 1 :], labels=labels, centre=column_mean(values, 1 if own else 0))
+        return settled(self, prior=prior, shape=values.shape[2 if own else 1 :], labels=labels, centre=column_mean(values, 1 if own else 0), sd=sd)
 
     def columns(self, data: xr.Dataset, response: Response) -> Columns:
         values, _, own = covariate(data, self.column, response, "Linear")
@@ -89,6 +90,9 @@ class Linear(AbstractTerm):
         gaps = np.isnan(values).reshape(*values.shape[: 2 if own else 1], -1).any(-1)
         values = np.nan_to_num(values, nan=0.0) if gaps.any() else values
         return Columns(None if own else values, values if own else None, nan_rows(self.column, gaps))
+
+    def signal_sd(self) -> np.ndarray | float:
+        return 1.0 if self.sd is None else self.sd
 
     @property
     def dims(self) -> tuple[str, ...]:

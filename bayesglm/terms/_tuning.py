@@ -27,7 +27,7 @@ class Tuning(AbstractTerm):
     """Tuning curve: eta += f(x), f = kernels(x) @ weights, of one column or (with ``basis * basis``) of two.
 
     Circular where the column is (``bg.angle``) and the basis can be. Bounds, knots and levels are frozen on the
-    training data; a test set never moves them.
+    training data; a test set never moves them. A column (row, neuron) is each neuron's own, on bounds that all share.
 
     Parameters
     ----------
@@ -54,14 +54,16 @@ class Tuning(AbstractTerm):
     def __post_init__(self) -> None:
         self.name = self.name or "_".join(_columns(self.column))  # converters run later
 
-    def points(self, data: xr.Dataset) -> np.ndarray:
-        """The values at which the basis is evaluated: (row,) or (row, 2)."""
-        values = [self._one(data, column) for column in self.column]
-        return values[0] if len(values) == 1 else np.stack(values, -1)
+    def points(self, data: xr.Dataset, response: Response) -> np.ndarray:
+        """The values at which the basis is evaluated: (row,), or (row, 2); behind (neuron,) where a column is each neuron's own."""
+        values = [self._one(data, column, response) for column in self.column]
+        return values[0] if len(values) == 1 else np.stack(np.broadcast_arrays(*values), -1)
 
-    def _one(self, data: xr.Dataset, column: str) -> np.ndarray:
+    def _one(self, data: xr.Dataset, column: str, response: Response) -> np.ndarray:
         array = require_column(data, column, "Tuning")
-        if array.dims != (row_dim(data),):
+        if response.receivers is not None and set(array.dims) == {row_dim(data), "neuron"}:
+            array = array.transpose("neuron", row_dim(data))[response.places(data)]
+        elif array.dims != (row_dim(data),):
             raise ValueError(f"Tuning({column!r}) wants a column ({row_dim(data)},); got dims {array.dims}. Use Linear({column!r}) for a column of features.")
         return array.values.astype(float) if array.dtype.kind in "fiub" else array.values
 
@@ -69,26 +71,31 @@ class Tuning(AbstractTerm):
         if resolved(self):
             return self
         periods = [period(data, column) for column in self.column]
-        points = self.points(data)
+        points = self.points(data, response)
         try:
-            basis = self.basis.resolve_values(points, periods[0] if len(periods) == 1 else tuple(periods))
+            basis = self.basis.resolve_values(_flat(points, len(periods)), periods[0] if len(periods) == 1 else tuple(periods))
         except ValueError as error:
             raise ValueError(f"Tuning of {' and '.join(map(repr, self.column))}: {error}") from error
-        values = basis.kernels(points)
-        ranges = np.array([_span(self._one(data, column), p) for column, p in zip(self.column, periods, strict=True)])
+        values = _evaluated(basis, points, len(periods))
+        ranges = np.array([_span(self._one(data, column, response), p) for column, p in zip(self.column, periods, strict=True)])
         return settled(
             self,
             basis=basis,
             prior=self.prior or Gaussian(dist.HalfNormal(1.0)),
-            shape=(values.shape[1],),
-            centre=column_mean(values, 0),
+            shape=values.shape[-1:],
+            centre=column_mean(values, values.ndim - 2),
             observed_range=ranges,
         )
 
     def columns(self, data: xr.Dataset, response: Response) -> Columns:
-        values = self.basis.kernels(self.points(data))
-        gaps = np.isnan(values).any(-1)
-        return Columns(np.nan_to_num(values, nan=0.0) if gaps.any() else values, None, nan_rows(" or ".join(self.column), gaps))
+        values = _evaluated(self.basis, self.points(data, response), len(self.column))
+        gaps, own = np.isnan(values).any(-1), values.ndim == 3
+        values = np.nan_to_num(values, nan=0.0) if gaps.any() else values
+        return Columns(None if own else values, values if own else None, nan_rows(" or ".join(self.column), gaps))
+
+    @property
+    def bases(self) -> tuple[AbstractBasis, ...]:
+        return (self.basis,)
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -99,6 +106,16 @@ class Tuning(AbstractTerm):
 
     def needs(self) -> tuple[str, ...]:
         return self.column
+
+
+def _flat(points: np.ndarray, columns: int) -> np.ndarray:
+    """Points of all neurons one below the other: (point,) or (point, 2)."""
+    return points.reshape(-1) if columns == 1 else points.reshape(-1, columns)
+
+
+def _evaluated(basis: AbstractBasis, points: np.ndarray, columns: int) -> np.ndarray:
+    """(..row, basis)."""
+    return basis.kernels(_flat(points, columns)).reshape(*points.shape[: points.ndim - (columns > 1)], -1)
 
 
 def _span(values: np.ndarray, period: float | None) -> tuple[float, float]:

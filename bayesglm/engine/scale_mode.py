@@ -1,0 +1,136 @@
+"""The marginal mode of learned parameters: weights integrated out of a quadratic form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from bayesglm.engine.compiling import compiled_quickly
+from bayesglm.engine.linear import Linear
+from bayesglm.engine.scales import positive, to_value, unconstrained_shape
+
+_STEPS = 25
+_DIFFERENCE = 1e-4
+Score = Callable[[Any], Any]
+
+
+def log_marginal(linear: Linear, each: Any, quadratic: tuple[Any, Any, Any], theta: Any) -> Any:
+    """Log of the integral of exp(b.w - w.H0.w/2) p(w | theta), plus log p(theta): the Laplace evidence of theta.
+
+    A family's own parameters enter by the likelihood at the mode's eta, with H0 held.
+    """
+    curvature, b, eta = quadratic
+    hyper, log_hyper = linear.constrain(each, theta)
+    if linear.family.hyper(linear.response):
+        log_hyper = log_hyper + linear.log_likelihood_of(each, eta, hyper)
+    precision = linear.by_weight(each, hyper, "whitening")
+    if curvature.ndim == 1:
+        roots = jnp.sqrt(curvature + precision)
+        half = b / roots
+    else:
+        factor = jnp.linalg.cholesky(curvature + jnp.diag(precision))
+        half, roots = jax.scipy.linalg.solve_triangular(factor, b, lower=True), jnp.diagonal(factor)
+    log_precision = jnp.sum(jnp.log(jnp.where(precision > 0, precision, 1.0)))
+    return 0.5 * half @ half - jnp.sum(jnp.log(roots)) + 0.5 * log_precision + log_hyper
+
+
+@compiled_quickly
+def scale_mode(linear: Linear, w: Any, curvature: Any, slope: Any, theta: Any, in_log: bool) -> tuple[Any, Any]:
+    """Maximise ``log_marginal`` over theta (neuron, K) for every neuron by damped Newton; the mode and its covariance's factor.
+
+    A mode depends on the coordinates: ``in_log`` finds that of the density of the parameters' logarithms. Parameters that
+    all neurons share are moved together, by the sum over neurons, and count their own prior once.
+    """
+    shared = sum(linear.sizes()[site] for site in linear.shared_sites())
+    own = theta.shape[1] - shared
+    quadratics = jax.vmap(lambda each, w, h, g: (h, times(h, w) - g, linear.eta(each, w)))(linear.each, w, curvature, slope)
+
+    def score(each: Any, quadratic: Any, theta: Any) -> Any:
+        value = log_marginal(linear, each, quadratic, theta)
+        return value - _log_slopes(linear, each, theta) if in_log else value
+
+    def alone(each: Any, quadratic: Any, theta: Any) -> tuple[Any, Any]:
+        found, factor = maximised(lambda part: score(each, quadratic, jnp.concatenate([part, theta[own:]])), theta[:own])
+        return jnp.concatenate([found, theta[own:]]), jax.scipy.linalg.block_diag(factor, jnp.eye(shared))
+
+    if own:
+        theta, factor = jax.vmap(alone)(linear.each, quadratics, theta)
+    else:
+        factor = jnp.broadcast_to(jnp.eye(shared), (len(theta), shared, shared))
+    if not shared:
+        return theta, factor
+    first = jax.tree.map(lambda leaf: leaf[0], linear.each)
+
+    def together(part: Any) -> Any:
+        values = jax.vmap(lambda each, quadratic, one: score(each, quadratic, jnp.concatenate([one[:own], part])))(linear.each, quadratics, theta)
+        whole = jnp.concatenate([theta[0, :own], part])
+        again = shared_density(linear, first, whole)
+        if in_log:
+            again = again - _log_slopes(linear, first, whole, linear.shared_sites())
+        return values.sum() - (len(theta) - 1) * again
+
+    found, wide = maximised(together, theta[0, own:])
+    theta = jnp.concatenate([theta[:, :own], jnp.broadcast_to(found, (len(theta), shared))], 1)
+    return theta, factor.at[:, own:, own:].set(wide)
+
+
+def times(h: Any, w: Any) -> Any:
+    """A matrix, or the diagonal of one, times w."""
+    return h * w if h.ndim == 1 else h @ w
+
+
+def shared_density(linear: Linear, each: Any, theta: Any) -> Any:
+    """Log density of the shared parameters' coordinates (prior and Jacobian), of one neuron's theta (K,)."""
+    total, begin = jnp.zeros(()), 0
+    sizes, shared = linear.sizes(), linear.shared_sites()
+    for site, law in linear.hyper(each).items():
+        end = begin + sizes[site]
+        if site in shared:
+            total = total + to_value(law, theta[begin:end].reshape(unconstrained_shape(law)))[1]
+        begin = end
+    return total
+
+
+def maximised(score: Score, theta: Any) -> tuple[Any, Any]:
+    """A maximum by damped Newton, and the Cholesky factor of minus the inverse Hessian there."""
+
+    def step(_: Any, carry: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+        theta, before, _ = carry
+        value, slope, bend = _local(score, theta)
+        values, vectors = jnp.linalg.eigh(-bend)
+        better = value >= before[0] - 1e-12
+        theta = jnp.where(better, theta, before[1])  # a step that made things worse is taken back, and halved
+        move = vectors @ ((vectors.T @ slope) / jnp.maximum(jnp.abs(values), 0.1))
+        move = move * jnp.minimum(1.0, 1.0 / jnp.maximum(jnp.max(jnp.abs(move)), 1e-12))
+        move = jnp.where(better, move, 0.25 * before[2])
+        # a sd above 2 is not believed
+        covariance = (vectors / jnp.maximum(values, 0.25)) @ vectors.T
+        kept = (jnp.where(better, value, before[0]), theta, move)
+        return theta + move, kept, jnp.where(better, covariance, carry[2])
+
+    first = (jnp.asarray(-jnp.inf), theta, jnp.zeros_like(theta))
+    _, (_, theta, _), covariance = jax.lax.fori_loop(0, _STEPS, step, (theta, first, jnp.eye(theta.size)))
+    return theta, jnp.linalg.cholesky(covariance)
+
+
+def _local(score: Any, theta: Any) -> tuple[Any, Any, Any]:
+    """Value, gradient and Hessian; the Hessian by differences of the gradient, which is one small program instead of three."""
+    shifts = _DIFFERENCE * jnp.eye(theta.size)
+    values, slopes = jax.lax.map(jax.value_and_grad(score), theta + jnp.concatenate([jnp.zeros((1, theta.size)), shifts, -shifts]))
+    bend = (slopes[1 : 1 + theta.size] - slopes[1 + theta.size :]) / (2 * _DIFFERENCE)
+    return values[0], slopes[0], 0.5 * (bend + bend.T)
+
+
+def _log_slopes(linear: Linear, each: Any, theta: Any, sites: tuple[str, ...] | None = None) -> Any:
+    """Sum of log |d log(parameter) / d theta| of positive parameters: each depends on its own coordinate alone."""
+
+    def logs(theta: Any) -> Any:
+        values = linear.constrain(each, theta)[0]
+        found = [jnp.ravel(jnp.log(values[site])) for site, law in linear.hyper(each).items() if positive(law) and (sites is None or site in sites)]
+        return jnp.concatenate([*found, jnp.ones(0)])
+
+    slopes = jax.jvp(logs, (theta,), (jnp.ones_like(theta),))[1]
+    return jnp.sum(jnp.log(slopes))
