@@ -75,7 +75,7 @@ class GLM(AbstractModel):
         values = target.values(data)
         seen = finite(values, target.observed(data))
         family = self.family.resolve(self.response, values[seen] if values.dtype.kind == "f" else values, period(data, self.response), self.family.known(data))
-        self._check_offsets(family)
+        self._check_terms(family)
         terms = Sum(*(placed(term, data, target, family) for term in self.terms.resolve(data, target)))
         level, spread = level_and_spread(values, seen, family)
         return dataclasses.replace(self, terms=terms, family=family, target=target, level=level, spread=spread)
@@ -87,11 +87,14 @@ class GLM(AbstractModel):
                 f"does not know it. Use family.VonMises(), or explain its cosine and sine, each as a Gaussian response."
             )
 
-    def _check_offsets(self, family: AbstractFamily) -> None:
+    def _check_terms(self, family: AbstractFamily) -> None:
         if family.predictors is not None and any(isinstance(term, Offset) for term in self.terms):
             raise ValueError(f"{family.describe()} has {family.n_predictors} predictors a response: an Offset cannot say to which it is added. Leave it out.")
         if getattr(family, "own_constant", False) and any(term.name == "baseline" for term in self.terms):
             raise ValueError(f"{family.describe()} has cutpoints, which are its constant: a Baseline would move with them. Leave Baseline() out.")
+        clash = sorted({term.name for term in self.terms} & set(family.hyper(self.response)))
+        if clash:
+            raise ValueError(f"{family.describe()} learns parameters named {clash}, as terms are: give the term another name, as in name='{clash[0]}_effect'.")
 
     def _target(self, data: xr.Dataset, column: xr.DataArray) -> Response:
         everyone = tuple(neurons(data).tolist()) if "neuron" in data.dims else ()

@@ -14,7 +14,7 @@ from bayesglm._likelihood import Source, log_likelihood_chunks
 from bayesglm.engine.psis import loo_units, relative_efficiency, waic_units
 
 _MOST_THREADS = 8  # each holds a chunk
-_PIECE = 1 << 19  # numbers a thread works on at once
+_PIECE = 1 << 20  # numbers a thread works on at once
 _EFFICIENCY = 10  # relative efficiencies are rounded to tenths: they set tail lengths, and equal tails are smoothed at once
 
 

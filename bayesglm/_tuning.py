@@ -100,6 +100,9 @@ def _curve(fit: Fit, term: str, at: Any) -> _Curve:
 def _glm(fit: Fit) -> GLM:
     if not isinstance(fit.model, GLM):
         raise ValueError(f"tuning reads the terms of a GLM; this fit's model is {type(fit.model).__name__}: use bg.predict on rows of your making.")
+    family = fit.model.family
+    if family.predictors is not None or getattr(family, "own_constant", False) or family.known(training_data(fit)):
+        raise ValueError(f"tuning gives one curve a response, and {family.describe()} has several predictors, classes or trials: use bg.predict on such rows.")
     return fit.model
 
 

@@ -204,6 +204,31 @@ def test_estimates_themselves_may_be_compared(fits):
     assert "criterion" in compare({"a": a, "b": waic(fits["null"])})["b"].reason
 
 
+def test_stacking_weights_are_beside_them(fits):
+    found = compare(fits, block=0.5)
+    assert sum(row.weight for row in found.rows) == pytest.approx(1)
+    assert found["null"].weight < 0.1
+    assert "weight" in repr(found)
+    point = made_up(fits["x"].model, fits["x"].data, {"x": 0.5}, point=True)
+    assert np.isnan(compare(fits | {"point": point}, block=0.5)["point"].weight)
+
+
+def test_a_plug_in_density_is_compared_on_request(fits, recording):
+    point = bg.fit(fits["x"].model, recording, "map", progress=False)
+    assert "approx=True" in compare({"x": fits["x"], "point": point}, block=0.5)["point"].reason
+    found = compare({"x": fits["x"], "point": point}, block=0.5, approx=True)
+    assert {row.verdict for row in found.rows} == {"not distinguishable"}
+    record = found["point"].elpd
+    assert "plugged in" in compare({"x": fits["x"], "null": fits["null"], "point": record}, block=0.5)["point"].reason
+
+
+def test_what_sampling_adds_is_in_the_differences_error(fits):
+    a, b = (loo(fits[name], unit="bin", block=0.5, rows=500) for name in ("x", "null"))
+    found = compare({"a": a, "b": b})["a"]
+    pointwise = (a.elpd_i - b.elpd_i.values).sum("neuron").values[:, None]
+    assert found.se == pytest.approx(np.sqrt(clustered_se(pointwise, a.cluster)[0] ** 2 + a.subsampling_se**2 + b.subsampling_se**2))
+
+
 def test_trials():
     rng = np.random.default_rng(0)
     x = rng.normal(size=120)
@@ -318,5 +343,7 @@ def test_bad_comparisons(fits, recording):
         compare(fits, ic="aic")
     with pytest.raises(ValueError, match="block="):
         compare(fits, ic="waic", se="bin")
+    with pytest.raises(ValueError, match="are ready"):
+        compare({"a": loo(fits["x"], block=0.5), "b": loo(fits["null"], block=0.5)}, block=1.0)
     with pytest.raises(KeyError, match="null"):
         compare(fits, block=0.5)["nothing"]

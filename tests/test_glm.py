@@ -162,10 +162,10 @@ def test_the_story_is_the_sum_of_its_neurons(make: Any) -> None:
 @in_double
 def test_story_target_is_the_story() -> None:
     """Energy = -(log density + log Jacobian of exp), neuron by neuron."""
-    model = bg.GLM(bg.Baseline() + bg.History(KERNEL)).resolve(everything())
+    model = bg.GLM(bg.Baseline() + bg.History(PAIR)).resolve(everything())
     design = model.design(everything())
     target = story_target(model, design)
-    assert (target.size, target.dim) == (NEURONS, 2 + KERNEL.n_basis)
+    assert (target.size, target.dim) == (NEURONS, 2 + PAIR.n_basis)
     for n in range(2):
         each = jax.tree.map(lambda leaf, n=n: leaf[n], target.each)
         sites = {"baseline": np.array([0.3]), "history": np.array([[0.1, -0.7]]), "history_scale": np.array([0.4])}

@@ -58,6 +58,11 @@ FAMILIES = [
     *(family.Poisson(link) for link in ("exp", "softplus")),
     *(family.Bernoulli(link) for link in ("logit", "probit", "cloglog")),
     *(family.Gaussian(scale) for scale in (None, 0.1, prior.HalfStudentT(4.0, 1.0))),
+    *(family.Binomial(trials) for trials in (7, "n")),
+    *(family.Ordinal(cutpoints=cutpoints) for cutpoints in (None, (-0.5, 1.0), dist.Normal(0.0, 2.0))),
+    family.Categorical(labels=("left", "right")),
+    family.VonMises(360.0),
+    family.NegativeBinomial(prior.HalfNormal(0.5)),
 ]
 METHODS = [method.MAP(), method.MAP(max_steps=7), method.NUTS(), method.NUTS(num_warmup=33, num_samples=10, num_chains=1, target_accept=0.9)]
 BUMPS = basis.RaisedCosine(3, span=0.05)

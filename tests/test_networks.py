@@ -8,8 +8,8 @@ from studies import networks, record
 
 from bayesglm import method
 
-NETWORKS, ROWS = 100, 4_000
-LOW, HIGH = 0.86, 0.94
+NETWORKS, ROWS = 200, 4_000
+LOW, HIGH = 0.87, 0.93
 SAFE_RATE = 200.0  # spikes/s
 SAMPLER = method.HMC()
 PLANTED = 0.6  # eta at the peak of each kernel

@@ -115,7 +115,7 @@ def khat(estimate: Elpd, *, ax: Axes | None = None) -> Any:
     with look():
         drawn = axes_of(ax, 7.0, 2.8)
         at, label = _where(estimate)
-        k = np.clip(estimate.pareto_k.values, -0.5, None)
+        k = _within_sight(estimate.pareto_k.values)
         bad = k > estimate.good_k
         for n in range(k.shape[1]):
             drawn.plot(at[~bad[:, n]], k[~bad[:, n], n], "o", color=COLOURS[0], markersize=3, alpha=0.7, label="trustworthy" if n == 0 else "_")
@@ -127,6 +127,12 @@ def khat(estimate: Elpd, *, ax: Axes | None = None) -> Any:
         drawn.set_title(f"{estimate.n_bad} of {known} {estimate.unit}s have a Pareto k above {estimate.good_k:.2f}", loc="left")
         drawn.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3)
     return drawn.figure
+
+
+def _within_sight(k: np.ndarray) -> np.ndarray:
+    """Infinite ones (no tail to judge by) at the edges of the others."""
+    finite = k[np.isfinite(k)]
+    return np.clip(k, -0.5, max(1.0, finite.max(initial=0.0)))
 
 
 def _name_worst(ax: Axes, estimate: Elpd, at: np.ndarray, k: np.ndarray) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from bayesglm.engine.columns import DENSEST, first_reference, solve
 from bayesglm.engine.compiling import compiled_quickly
-from bayesglm.engine.coordinates import AbstractCoordinates, Diagonal, Whitened
+from bayesglm.engine.coordinates import AbstractCoordinates, Diagonal, Scaled, Whitened, proportional, scale_sites, turns_of
 from bayesglm.engine.linear import Linear
 from bayesglm.engine.newton import negative_log_likelihood
 from bayesglm.engine.scale_mode import scale_mode
@@ -61,6 +61,7 @@ quadratic_form = compiled_quickly(_quadratic_form)
 def _coordinates(linear: Linear, theta: Any, spread: Any, w: Any, exact: bool) -> tuple[Mode, dict[str, Any]]:
     """The quadratic form at w and the coordinates that follow; ``ratio`` corrects the precision of priors that are not Gaussian."""
     curvature, slope = _quadratic_form(linear, theta, w, exact)
+    sites = scale_sites(linear) if proportional(linear) else ()
 
     def one(each: Any, w: Any, curvature: Any, theta: Any) -> dict[str, Any]:
         hyper, _ = linear.constrain(each, theta)
@@ -73,7 +74,12 @@ def _coordinates(linear: Linear, theta: Any, spread: Any, w: Any, exact: bool) -
             whole = curvature + ratio * surrogate
             return {"H0": curvature, "b": whole * w, "ratio": ratio, "mean": w, "factor": jnp.sqrt(whole)}
         whole = curvature + jnp.diag(ratio * surrogate)
-        return {"H0": curvature, "b": whole @ w, "ratio": ratio, "mean": w, "factor": jnp.linalg.cholesky(whole)}
+        factor = jnp.linalg.cholesky(whole)
+        made = {"H0": curvature, "b": whole @ w, "ratio": ratio, "mean": w, "factor": factor}
+        if not sites:
+            return made
+        known = jnp.stack([hyper[site] for site in sites])
+        return made | {"known": known, "whole": factor.T @ w, "turns": turns_of(linear, each, hyper, factor, ratio * surrogate)}
 
     each = jax.vmap(one)(linear.each, w, curvature, theta)
     return Mode(w, curvature, slope, jnp.ones(len(w), bool)), each | {"theta": theta, "spread": spread}
@@ -121,8 +127,16 @@ def approximate(linear: Linear, exact: bool = False, in_log: bool = False) -> Ap
     if learn:
         found = solve(surrogate, theta, found.w, reference, jnp.asarray(_FINE))
     mode, each = _coordinates(surrogate, theta, spread, found.w, exact)
-    kind = Diagonal if linear.dim > DENSEST else Whitened
-    return Approximation(mode._replace(converged=found.done), theta, spread, kind(each, linear.learned_scales()))
+    return Approximation(mode._replace(converged=found.done), theta, spread, _kind(linear, each))
+
+
+def _kind(linear: Linear, each: dict[str, Any]) -> AbstractCoordinates:
+    """The cheapest coordinates that follow the learned scales."""
+    if linear.dim > DENSEST:
+        return Diagonal(each, linear.learned_scales())
+    if linear.learned_scales() and proportional(linear):
+        return Scaled(each, scale_sites(linear))
+    return Whitened(each, linear.learned_scales())
 
 
 def kinks(linear: Linear) -> bool:

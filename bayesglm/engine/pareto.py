@@ -10,7 +10,8 @@ from bayesglm.engine.diagnostics import CHUNK, ess
 MIN_TAIL = 6
 # Log ratios that differ by less are rounding errors of sums of log likelihoods.
 CONSTANT = 1e-10
-_PAIRS = (3, 12)  # of lags, looked at before a Fourier transform is
+_STILL = 1e-26  # variance below which draws are looked at again: they may be constant
+_PAIRS = (4, 16)  # of lags, looked at before a Fourier transform is
 _SHARE = 0.7  # the largest k at which any number of draws may be relied on
 _FACTORS = 8  # whose product's logarithm is taken at once: a logarithm costs as much as ten products
 _AT_ONCE = 1 << 15  # factors: a few in the cache at once cost less than many calls
@@ -137,10 +138,11 @@ def relative_efficiency(log_lik_by_chain: np.ndarray) -> np.ndarray:
     result = np.empty(flat.shape[2])
     step = max(1, CHUNK // (n_chains * n_draws))
     for start in range(0, result.size, step):
-        chunk = flat[:, :, start : start + step].astype(float)
+        chunk = flat[:, :, start : start + step].astype(float, copy=False)
         # ESS does not depend on the scale, and the likelihood of a block of bins would underflow.
         top = chunk.max(axis=(0, 1))
-        result[start : start + step] = _ess_of_means(np.exp(chunk - np.where(np.isneginf(top), 0.0, top)))
+        below = chunk - np.where(np.isneginf(top), 0.0, top)
+        result[start : start + step] = _ess_of_means(np.exp(below, out=below))
     return result.reshape(rest) / (n_chains * n_draws)
 
 
@@ -148,7 +150,9 @@ def _ess_of_means(draws: np.ndarray) -> np.ndarray:
     """``ess(draws, "mean")`` of (chain, draw, unit): most sums over lags end after a few, for which no transform is wanted."""
     n_draws, size = draws.shape[1:]
     half = n_draws // 2
-    halves = np.concatenate([np.moveaxis(part, 2, 0) for part in (draws[:, :half], draws[:, -half:])], axis=1)
+    by_unit = np.moveaxis(draws, 2, 0)
+    halves = by_unit if n_draws == 2 * half else np.concatenate([by_unit[:, :, :half], by_unit[:, :, -half:]], axis=2)
+    halves = halves.reshape(size, -1, half)
     result, left = np.empty(size), np.arange(size)
     for pairs in _PAIRS:
         if 2 * pairs > half - 3 or not left.size:
@@ -166,8 +170,12 @@ def _ess_by_lags(chains: np.ndarray, pairs: int) -> np.ndarray:
     """Effective draws of (unit, chain, draw) where Geyer's sum ends within that many pairs of lags; else NaN."""
     n_chains, n = chains.shape[1:]
     means = chains.mean(axis=2, keepdims=True)
-    away = chains - means
-    covariance = np.stack([np.einsum("ucn,ucn->u", away[:, :, : n - lag], away[:, :, lag:]) for lag in range(2 * pairs)], axis=1) / (n_chains * n)
+    # Zeros behind every chain keep the next one out of its products, which then run over one long line.
+    away = np.zeros((len(chains), n_chains, n + 2 * pairs))
+    np.subtract(chains, means, out=away[:, :, :n])
+    line = away.reshape(len(chains), -1)
+    length = line.shape[1] - 2 * pairs
+    covariance = np.stack([np.einsum("un,un->u", line[:, :length], line[:, lag : lag + length]) for lag in range(2 * pairs)], axis=1) / (n_chains * n)
     with np.errstate(divide="ignore", invalid="ignore"):
         pooled = covariance[:, :1] + means.var(axis=1, ddof=1)
         rho = 1 - (covariance[:, :1] * n / (n - 1) - covariance) / pooled
@@ -179,7 +187,7 @@ def _ess_by_lags(chains: np.ndarray, pairs: int) -> np.ndarray:
         even = rho[rows, 2 * stop]
         tau = -1 + 2 * kept + np.where((even > 0) | (sums[rows, stop] >= 0), even, 0.0)
         effective = n_chains * n / np.maximum(tau, 1 / np.log10(n_chains * n))
-    known = (sums <= 0).any(axis=1) & (np.ptp(chains, axis=(1, 2)) >= np.finfo(float).resolution)
+    known = (sums <= 0).any(axis=1) & (covariance[:, 0] > _STILL)
     return np.where(known, effective, np.nan)
 
 
@@ -237,7 +245,8 @@ def _fit(excess: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x[:n] = excess.T
     # A few grid points at a time: (grid, tail, unit) would be forty times the chunk.
     step = max(1, _AT_ONCE // max(1, x.size))
-    shape = np.concatenate([_sum_of_logs(x, b[i : i + step, None]) for i in range(0, n_grid, step)]) / n
+    in_range = x.size > 0 and (1 - b * x[n - 1]).max() < _LARGEST_FACTOR
+    shape = np.concatenate([_sum_of_logs(x, b[i : i + step, None], in_range) for i in range(0, n_grid, step)]) / n
     log_profile = n * (np.log(-b / shape) - shape - 1)
     mass = np.exp(log_profile - log_profile.max(axis=0))
     mass /= mass.sum(axis=0)
@@ -249,14 +258,15 @@ def _fit(excess: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(np.isnan(k), np.inf, k), sigma
 
 
-def _sum_of_logs(x: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _sum_of_logs(x: np.ndarray, b: np.ndarray, in_range: bool) -> np.ndarray:
     """Sum over the tail of log(1 - b x), (grid, unit): logarithms of products of a few factors, where those stay in range.
 
     x is (tail, unit), b (grid, 1, unit).
     """
-    factors = 1 - b * x
-    if factors.size == 0 or not factors.max() < _LARGEST_FACTOR:
-        return np.log1p(-b * x).sum(axis=1)
+    factors = -b * x
+    if not in_range:
+        return np.log1p(factors, out=factors).sum(axis=1)
+    factors += 1
     return np.log(factors.reshape(len(b), -1, _FACTORS, x.shape[1]).prod(axis=2)).sum(axis=1)
 
 

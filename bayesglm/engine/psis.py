@@ -13,6 +13,7 @@ __all__ = ["Loo", "Waic", "loo_units", "pareto_k_threshold", "psis", "relative_e
 
 # Numbers worked on at once: 2 MiB, so that a chunk of units stays near the cache.
 CHUNK = 1 << 18
+_WIDE = 600.0  # nats between draws from which likelihoods relative to the smallest one leave the range of floats
 
 
 class Loo(NamedTuple):
@@ -126,15 +127,15 @@ def loo_units(log_lik: np.ndarray, r_eff: float | np.ndarray = 1.0, log_ratio: n
     """
     log_lik, efficiency = _units("log_lik", log_lik, r_eff)
     elpd, k, lppd = (np.empty(len(log_lik)) for _ in range(3))
-    whole = None if log_ratio is None else psis(log_ratio)[0]
+    within = -np.log(log_lik.shape[1]) if log_ratio is None else psis(log_ratio)[0]
     for units, tail in _chunks(log_lik, efficiency):
+        if log_ratio is None and tail >= MIN_TAIL:
+            elpd[units], k[units], lppd[units] = _left_out(np.asarray(log_lik[units], float), tail)
+            if np.isfinite(elpd[units]).all() and np.isfinite(lppd[units]).all():
+                continue
         chunk = _chunk("log_lik", log_lik, units)
-        if log_ratio is None:
-            elpd[units], k[units] = _left_out(chunk, tail)
-            lppd[units] = _log_sum(chunk) - np.log(chunk.shape[1])
-        else:
-            log_weights, k[units] = _smoothed(log_ratio - chunk, tail)
-            elpd[units], lppd[units] = _log_sum(chunk + log_weights), _log_sum(chunk + whole)
+        log_weights, k[units] = _smoothed(-chunk if log_ratio is None else log_ratio - chunk, tail)
+        elpd[units], lppd[units] = _log_sum(chunk + log_weights), _log_sum(chunk + within)
     with np.errstate(invalid="ignore"):
         return Loo(elpd, lppd - elpd, k, lppd)
 
@@ -252,19 +253,21 @@ def _tails(ratios: np.ndarray, tail: int) -> tuple[np.ndarray, np.ndarray, np.nd
     return values[:, :1], index, np.take_along_axis(values[:, 1:], order, axis=1)
 
 
-def _left_out(log_lik: np.ndarray, tail: int) -> tuple[np.ndarray, np.ndarray]:
-    """log sum_s w_s p(y | s) and k of units that share a tail length, without places: the weights themselves are not wanted.
+def _left_out(log_lik: np.ndarray, tail: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """log sum_s w_s p(y | s), k and lppd of units that share a tail length, not finite where that takes more care.
 
-    Below the tail w_s p(y | s) is one number, whatever the draw; so only the tail's values matter, in any order.
+    Below the tail w_s p(y | s) is one number, whatever the draw; so only the tail's values matter, not their places.
     """
-    low = log_lik.min(axis=1, keepdims=True)
-    if tail < MIN_TAIL or not np.isfinite(low).all():
-        log_weights, k = _smoothed(-log_lik, tail)
-        return _log_sum(log_lik + log_weights), k
+    draws = log_lik.shape[1]
     ratios = np.partition(log_lik, tail, axis=1)
-    np.subtract(low, ratios, out=ratios)
-    ordered = np.sort(ratios[:, :tail], axis=1)
-    smoothed, k = smoothed_tails(ordered, ratios[:, tail, None])
-    rest = np.exp(ratios[:, tail:], out=ratios[:, tail:]).sum(axis=1)
-    numerator = np.logaddexp(np.log(log_lik.shape[1] - tail), _log_sum(smoothed - ordered))
-    return low[:, 0] + numerator - np.log(rest + np.exp(smoothed).sum(axis=1)), k
+    low = ratios[:, :tail].min(axis=1)
+    with np.errstate(all="ignore"):
+        np.subtract(low[:, None], ratios, out=ratios)
+        ordered = np.sort(ratios[:, :tail], axis=1)
+        smoothed, k = smoothed_tails(ordered, ratios[:, tail, None])
+        rest = np.exp(ratios[:, tail:], out=ratios[:, tail:])
+        below = rest.sum(axis=1)
+        whole = np.log((np.reciprocal(rest, out=rest).sum(axis=1) + np.exp(-ordered).sum(axis=1)) / draws)
+        numerator = np.logaddexp(np.log(draws - tail), _log_sum(smoothed - ordered))
+        elpd = low + numerator - np.log(below + np.exp(smoothed).sum(axis=1))
+    return elpd, k, np.where(whole < _WIDE, low + whole, np.nan)

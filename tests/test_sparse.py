@@ -1,0 +1,37 @@
+"""Sparse truth: what bands of zero and planted couplings cover, and whether the horseshoe finds them in a better order than L1."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from studies import record, sparse
+
+from bayesglm import method
+
+NETWORKS, RANKED, ROWS = 20, 4, 4_000
+
+
+def test_average_precision_by_hand():
+    """Hits at ranks one and three of four: (1 + 2/3) / 2."""
+    assert sparse.average_precision(np.array([True, False, True, False]), np.array([4.0, 3.0, 2.0, 1.0])) == pytest.approx(5 / 6)
+
+
+@pytest.mark.slow
+def test_zeros_and_planted_couplings_are_covered():
+    found = np.array([sparse.covered(sparse.network(ROWS, seed), method.HMC()) for seed in range(NETWORKS)])
+    zeros, planted = found.mean(0)
+    errors = found.std(0, ddof=1) / np.sqrt(NETWORKS)
+    record.keep(
+        "coverage_sparse",
+        {"networks": NETWORKS, "rows": ROWS, "nominal": 0.9, "zeros": zeros, "zeros_se": errors[0], "planted": planted, "planted_se": errors[1]},
+    )
+    assert zeros >= 0.9
+    assert planted >= 0.8
+
+
+@pytest.mark.slow
+def test_the_horseshoe_ranks_couplings_better_than_l1():
+    found = [sparse.ranking(sparse.network(ROWS, seed), method.NUTS(num_samples=250, num_chains=2)) for seed in range(RANKED)]
+    means = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+    record.keep("ranking_sparse", {"networks": RANKED, "rows": ROWS, "average_precision": means, "each": found})
+    assert means["horseshoe"] > means["lasso_path"]
