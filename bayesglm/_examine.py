@@ -11,6 +11,9 @@ from bayesglm._model import AbstractModel, Design
 from bayesglm.method._base import named
 
 _RANK = 1e-10  # relative eigenvalue of the correlation matrix below which columns are collinear
+_NO_POSTERIOR = (
+    "The columns of {involved} are collinear or constant, and {stuck} have prior.Flat(): there is no posterior. Give a proper prior or drop a column."
+)
 _LARGEST = 2000  # columns beyond which the rank is not looked at
 
 
@@ -59,8 +62,10 @@ def _silence(model: AbstractModel, design: Design, scored: np.ndarray, labels: A
 
 
 def _collinearity(blocks: tuple, design: Design, flat: list[str]) -> list[str]:
-    """Constant columns, and columns that the others explain (shared columns only: own columns are histories)."""
+    """Constant columns, and columns that the others explain; of each neuron's own columns only where a flat prior needs to know."""
     rows = np.asarray(design.scored) > 0
+    if flat and any(b.own is not None for b in blocks):
+        _refuse_own(blocks, design, flat)
     parts = [(b.name, np.asarray(b.shared)[rows].reshape(int(rows.sum()), -1)) for b in blocks if b.shared is not None and b.name != "baseline"]
     if not parts or sum(columns.shape[1] for _, columns in parts) > _LARGEST:
         return []
@@ -86,10 +91,27 @@ def _collinearity(blocks: tuple, design: Design, flat: list[str]) -> list[str]:
     involved = sorted({*involved, *constant})
     stuck = sorted(set(flat) & set(involved))
     if stuck:
-        raise ValueError(
-            f"The columns of {involved} are collinear or constant, and {stuck} have prior.Flat(): there is no posterior. Give a proper prior or drop a column."
-        )
+        raise ValueError(_NO_POSTERIOR.format(involved=involved, stuck=stuck))
     return notes
+
+
+def _refuse_own(blocks: tuple, design: Design, flat: list[str]) -> None:
+    """Raise where columns of one neuron alone (a history, its own covariate) are constant, or repeat others, under a flat prior."""
+    kept = [b for b in blocks if b.name != "baseline"]
+    if sum(int(np.prod(b.mask.shape[1:])) for b in kept) > _LARGEST:
+        return
+    scored = np.broadcast_to(np.asarray(design.weight()) > 0, (design.rows, design.size))
+    for n in range(design.size):
+        parts = [np.asarray(b.shared if b.own is None else b.own[n], float)[scored[:, n]].reshape(scored[:, n].sum(), -1) for b in kept]
+        parts = [columns[:, np.asarray(b.mask[n]).ravel()] for b, columns in zip(kept, parts, strict=True)]
+        columns = np.concatenate(parts, 1)
+        columns = columns - columns.mean(0) if len(kept) < len(blocks) else columns
+        norm = np.sqrt((columns**2).sum(0))
+        owners = np.repeat([b.name for b in kept], [part.shape[1] for part in parts])
+        involved = _null_terms(columns / np.where(norm > 0, norm, 1.0), owners)
+        stuck = sorted(set(flat) & set(involved))
+        if stuck:
+            raise ValueError(_NO_POSTERIOR.format(involved=involved, stuck=stuck))
 
 
 def _null_terms(scaled: np.ndarray, owners: np.ndarray) -> list[str]:

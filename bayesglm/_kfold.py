@@ -19,7 +19,7 @@ from bayesglm._examine import DesignNote, examine
 from bayesglm._function import FunctionModel
 from bayesglm._glm import GLM
 from bayesglm._kfold_record import Folding, Outcome, Task, record
-from bayesglm._kfold_rows import Fold, check_learnable, default_by, masked, planned, purged, testing_part, training_part
+from bayesglm._kfold_rows import Fold, check_learnable, default_by, held_out_part, masked, planned, purged, training_part
 from bayesglm._kfold_stacked import Stack, all_rows, groups, of_group, stack
 from bayesglm._likelihood import Source, gathered, log_mean_chunks, source
 from bayesglm._model import AbstractModel
@@ -182,7 +182,7 @@ def _fit_of_fold(task: Task, fold: Fold, key: Any, title: str) -> fits.Fit:
 def _test_rows(task: Task, fold: Fold, one: fits.Fit) -> np.ndarray:
     """(test row, neuron) log densities; rows that the comparison does not share are NaN."""
     if isinstance(one.model, FunctionModel):  # it knows no masks and no epochs: its rows are all that it is given
-        return _log_means(source(one, testing_part(task.data, fold)))
+        return _log_means(source(one, held_out_part(task.data, fold)))
     made = source(one, task.data, common=False)
     if task.common is not None:
         made = made._replace(scored=made.scored & (np.asarray(task.common) > 0)[:, None])

@@ -74,7 +74,7 @@ def training_part(data: xr.Dataset, fold: Fold) -> xr.Dataset:
     return _take(data, np.flatnonzero(fold.part))
 
 
-def testing_part(data: xr.Dataset, fold: Fold) -> xr.Dataset:
+def held_out_part(data: xr.Dataset, fold: Fold) -> xr.Dataset:
     """The test rows as a recording."""
     return _take(data, fold.test)
 

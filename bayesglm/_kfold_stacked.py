@@ -67,7 +67,7 @@ def stack(model: GLM, resolved: GLM, design: Design, data: xr.Dataset, plan: lis
     linear = resolved.linear(padded)
     if linear is None or linear.contrast is not None or linear.shared_sites() or not isinstance(linear.predictor, DensePredictor):
         return None
-    if widest_gaussian(linear) is not None or linear.rotations:
+    if widest_gaussian(linear) is not None:
         return None
     head, parts = data.isel({row_dim(data): slice(0, _HEAD)}), []
     for fold in plan:
@@ -78,10 +78,19 @@ def stack(model: GLM, resolved: GLM, design: Design, data: xr.Dataset, plan: lis
         if any(_ratio(a, b) is None for a, b in zip(parts[-1].priors, linear.priors, strict=True)):
             return None
     stretch = np.stack([_stretch(part, linear) for part in parts])
-    if "places" in linear.each and not np.all(stretch == 1):
+    if not _usable_units(linear, stretch):
         return None
     problem = Problem(resolved, padded, arrays(linear), neuron_labels(resolved, padded), lambda: story_target(resolved, padded))
     return Stack(resolved, design, problem, plan, parts, stretch)
+
+
+def _usable_units(linear: Linear, stretch: np.ndarray) -> bool:
+    """Whether weights that share a column also share its unit, and no prior's rotation mixes units."""
+    rotated = [part for part, name in zip(linear.parts(), linear.names, strict=True) if name in linear.rotations]
+    if any(np.any(stretch[:, part] != 1) for part in rotated):
+        return False
+    at = np.asarray(linear.each.get("places", np.arange(stretch.shape[1])[None]))
+    return all(np.array_equal(_by_column(stretch, np.tile(one, (len(stretch), 1)), int(one.max()) + 1, 1.0)[:, one], stretch) for one in at)
 
 
 def _same_columns(one: GLM, other: GLM) -> bool:

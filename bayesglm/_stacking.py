@@ -35,7 +35,7 @@ def stacking_weights(log_density: np.ndarray) -> np.ndarray:
     Examples
     --------
     >>> stacking_weights(np.log([[0.9, 0.1], [0.8, 0.2], [0.2, 0.6]])).round(2).tolist()
-    [0.76, 0.24]
+    [0.93, 0.07]
     """
     known = np.asarray(log_density, float)
     known = known[np.isfinite(known).all(1)]

@@ -5,25 +5,25 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from bayesglm._convergence import existing, net_effects
-from bayesglm._filters import NO_POSTERIOR, checked_prob, eta_unit, filter_unit, kernels_of
-from bayesglm._glm import GLM
+from bayesglm._contraction import LITTLE, Contractions, contractions, little_learned
+from bayesglm._filters import NO_POSTERIOR, checked_prob
+from bayesglm._quantities import NET, Quantity, quantities
 from bayesglm._show import conditions
-from bayesglm._training import on_time_rows
 from bayesglm.engine.diagnostics import ess, rhat
-from bayesglm.terms import Coupling, Linear
+from bayesglm.terms import Coupling
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bayesglm._fit import Fit
 
-FIGURES = ("mean", "sd", "lower", "upper", "p_positive", "ess_bulk", "rhat")
+FIGURES = ("mean", "sd", "lower", "upper", "p_positive", "contraction", "ess_bulk", "rhat")
+_KEYS = ("term", "quantity", "neuron", "source", "entry", "lag", "units")
 _HEADS = {"p_positive": "P(>0)", "ess_bulk": "ESS", "rhat": "R-hat"}
 _SHOWN = 12  # rows of one quantity in the printed table
 
@@ -36,11 +36,12 @@ class Summary:
     ----------
     table : tuple of dict
         A row a number, with the keys term, quantity, neuron, source, entry (other dims, in words), lag (of a peak),
-        units, mean, sd, lower, upper, p_positive, ess_bulk, rhat. Where there is no posterior all but ``mean`` are NaN.
+        units, mean, sd, lower, upper, p_positive, contraction, ess_bulk, rhat. Where there is no posterior all but ``mean``
+        are NaN.
     prob : float
         Probability of the intervals from ``lower`` to ``upper``.
     notes : tuple of (label, sentence)
-        Convergence, what the bands condition on, expected false discoveries.
+        Convergence, what the bands condition on, filters of which the data say little, expected false discoveries.
     point : bool
         Whether the fit is a point, without a posterior.
     """
@@ -57,6 +58,13 @@ class Summary:
         frame = pd.DataFrame(list(self.table))
         frame.index = pd.Index([f"{row['term']}{_brackets(row)} {row['quantity']}" for row in self.table])
         return frame
+
+    def to_dataset(self) -> xr.Dataset:
+        """The table as labelled arrays: a variable a figure, over ``row``, with what each row is about as coordinates of it."""
+        columns = {key: [row[key] for row in self.table] for key in (*_KEYS, *FIGURES)}
+        words = {key: ["" if value is None else str(value) for value in columns[key]] for key in _KEYS if key != "lag"}
+        about = {key: ("row", np.array(values, str)) for key, values in words.items()} | {"lag": ("row", np.array(columns["lag"], float))}
+        return xr.Dataset({name: ("row", np.array(columns[name], float)) for name in FIGURES}, about, {"prob": self.prob})
 
     def __repr__(self) -> str:
         lines = [f"Summary ({self.prob:.0%} intervals)"] + [f"  {label}: {text}" for label, text in self.notes]
@@ -111,8 +119,8 @@ def summary(fit: Fit, prob: float = 0.9, weights: bool = False) -> Summary:
     Returns
     -------
     Summary
-        Prints as a table; ``.table`` is a tuple of rows and ``.to_pandas()`` a DataFrame. Of a MAP fit only ``mean``
-        (the point) is a number.
+        Prints as a table; ``.table`` is a tuple of rows, ``.to_pandas()`` a DataFrame, ``.to_dataset()`` an
+        xarray.Dataset. Of a MAP fit only ``mean`` (the point) is a number.
 
     Raises
     ------
@@ -125,87 +133,31 @@ def summary(fit: Fit, prob: float = 0.9, weights: bool = False) -> Summary:
     posterior of its own. Weights that do not exist (own cell, ``mask=``) are left out. ``p_positive`` is P(> 0); the
     expected number of wrong signs is the sum of 1 - P(sign) over the couplings whose interval excludes zero.
 
+    ``contraction`` is 1 - Var(posterior) / Var(prior), near 1 where the data speak and near 0 where the band is the prior's;
+    the prior's variance is that of 2,000 draws, averaged over learned scales (a sampling error of some 5 %). Where the
+    prior has no finite variance (a half-Cauchy scale) squared interquartile ranges stand for variances, and a note says
+    so. NaN where there is no prior to compare with: flat priors, scales by evidence, models without terms.
+
     References
     ----------
-    Gelman & Tuerlinckx 2000, Type S error rates for classical and Bayesian single and multiple comparison procedures.
+    Gelman & Tuerlinckx 2000, Type S error rates for classical and Bayesian single and multiple comparison procedures;
+    Betancourt 2018, Calibrating model-based inferences and decisions (prior-to-posterior contraction).
     """
     prob = checked_prob(prob)
-    table = tuple(row for quantity in _quantities(fit, weights) for row in _rows(quantity, prob, fit.point))
-    return Summary(table, prob, tuple(_notes(fit, table, prob)), fit.point)
+    listed = tuple(quantities(fit, weights))
+    found = contractions(fit, listed)
+    table = tuple(row for quantity in listed for row in _rows(quantity, prob, fit.point, found.of.get((quantity.term, quantity.name))))
+    return Summary(table, prob, tuple(_notes(fit, table, prob, found)), fit.point)
 
 
-class _Quantity(NamedTuple):
-    term: str
-    name: str
-    units: str
-    draws: xr.DataArray
-    signed: bool  # whether a probability of sign means anything
-
-
-def _quantities(fit: Fit, weights: bool) -> Iterator[_Quantity]:
-    """Everything that a summary lists, in the posterior's order of terms."""
-    posterior, effects, unit = fit.posterior, net_effects(fit.model, fit.posterior), eta_unit(fit.model)
-    learned = _learned_sites(fit)
-    for site in _in_order(fit):
-        draws = existing(fit.model, site, posterior[site])
-        if site in effects:
-            units = filter_unit(fit.model, site)
-            yield _Quantity(site, "net effect", f"{units}, summed over lags", existing(fit.model, site, effects[site]), True)
-            yield _Quantity(site, "peak", f"{units}, at a lag in {'s' if on_time_rows(fit) else 'trials'}", _peak(fit, site, draws), True)
-        elif site in learned:
-            yield _Quantity(site, site, "", draws, False)
-        elif not _on_basis(draws):
-            yield _Quantity(site, site, _linear_unit(fit, site, unit), draws, True)
-        if weights and _on_basis(draws):
-            yield _Quantity(site, "weight", unit, draws, True)
-
-
-def _on_basis(draws: xr.DataArray) -> bool:
-    """Whether single weights are those of basis functions, which mean little one by one."""
-    return any(str(dim).endswith("_basis") for dim in draws.dims)
-
-
-def _in_order(fit: Fit) -> list[str]:
-    """Sites, the model's terms first as they were written, each followed by its learned parameters."""
-    sites = [str(name) for name in fit.posterior.data_vars]
-    terms = [term.name for term in getattr(fit.model, "terms", ()) if term.name in sites]
-    owned = [site for term in terms for site in [term, *(s for s in sites if s.startswith(f"{term}_") and s not in terms)]]
-    return list(dict.fromkeys([*owned, *sites]))
-
-
-def _learned_sites(fit: Fit) -> set[str]:
-    """Sites of scales and of the family's own parameters: positive, so that their sign says nothing."""
-    model = fit.model
-    if not isinstance(model, GLM):
-        return {str(name) for name in fit.posterior.data_vars if str(name).endswith("_scale")}
-    priors = {site for term in model.terms if term.prior is not None for site in term.prior.hyper(term.name)}
-    return priors | set(model.family.hyper(model.response))
-
-
-def _linear_unit(fit: Fit, site: str, unit: str) -> str:
-    """Baselines are levels of the predictor, weights of a column are effects of its unit."""
-    part = {term.name: term for term in getattr(fit.model, "terms", ())}.get(site)
-    if isinstance(part, Linear):
-        return f"{unit} per unit of {part.column}"
-    return {"log-gain": "log of the expected number a bin"}.get(unit, unit) if site == "baseline" else ""
-
-
-def _peak(fit: Fit, term: str, weights: xr.DataArray) -> xr.DataArray:
-    """Draws of each filter at the lag where its mean is largest in size; never the draws of whole filters."""
-    kernels = kernels_of(fit, term)
-    basis = str(kernels.dims[-1])
-    middle = xr.dot(weights.mean(("chain", "draw")), kernels, dim=basis)
-    at = abs(middle).fillna(0.0).argmax("lag")
-    return xr.dot(weights, kernels.isel(lag=at), dim=basis)
-
-
-def _rows(quantity: _Quantity, prob: float, point: bool) -> Iterator[dict[str, Any]]:
+def _rows(quantity: Quantity, prob: float, point: bool, contraction: xr.DataArray | None) -> Iterator[dict[str, Any]]:
     """A dict a number; entries that do not exist (NaN) are left out."""
     draws = quantity.draws.transpose("chain", "draw", ...)
     inner = draws.dims[2:]
     values = draws.values.reshape(*draws.shape[:2], -1).astype(float)
     kept = np.flatnonzero(~np.isnan(values).all((0, 1)))
-    figures = _figures(values[:, :, kept], prob, point)
+    narrower = np.full(draws.shape[2:], np.nan) if contraction is None else contraction.transpose(*inner).values
+    figures = _figures(values[:, :, kept], prob, point) | {"contraction": narrower.reshape(-1)[kept]}
     lags = np.broadcast_to(draws["lag"].values, draws.shape[2:]).reshape(-1) if "lag" in draws.coords else np.full(values.shape[2], np.nan)
     for i, place in enumerate(kept):
         at = dict(zip(inner, np.unravel_index(place, draws.shape[2:]), strict=True)) if inner else {}
@@ -233,17 +185,30 @@ def _figures(values: np.ndarray, prob: float, point: bool) -> dict[str, np.ndarr
     }
 
 
-def _notes(fit: Fit, table: tuple[dict[str, Any], ...], prob: float) -> Iterator[tuple[str, str]]:
+def _notes(fit: Fit, table: tuple[dict[str, Any], ...], prob: float, found: Contractions) -> Iterator[tuple[str, str]]:
     if not fit.stats["converged"]:
         yield "NOT CONVERGED", "; ".join(fit.stats["reasons"])
     if fit.point:
         yield "point", NO_POSTERIOR
         return
     yield "bands", conditions(fit)
+    yield from _of_priors(found)
     couplings = {term.name for term in getattr(fit.model, "terms", ()) if isinstance(term, Coupling)}
-    effects = [row for row in table if row["term"] in couplings and row["quantity"] == "net effect"]
+    effects = [row for row in table if row["term"] in couplings and row["quantity"] == NET]
     if effects:
         yield "couplings", _discoveries(effects, prob, fit.posterior.sizes["chain"] * fit.posterior.sizes["draw"])
+
+
+def _of_priors(found: Contractions) -> Iterator[tuple[str, str]]:
+    """Bands that are their priors', and what their comparison leaves out."""
+    for term, low, number, labels in little_learned(found.of):
+        which = f" ({', '.join(labels)}{', ...' if low > len(labels) else ''})" if labels else ""
+        said = "is nearly its prior" if number == 1 else f"of {low} of {number} filters is nearly its prior"
+        yield term, f"the band of the net effect {said}: contraction below {LITTLE:g}{which}; the data say little of it"
+    if found.robust:
+        yield "contraction", f"by interquartile ranges for {', '.join(found.robust)}, whose prior has no finite variance"
+    if found.without:
+        yield "contraction", f"none for {', '.join(found.without)}: a flat prior, or a scale by evidence, is no prior to compare with"
 
 
 def _discoveries(effects: list[dict[str, Any]], prob: float, draws: int) -> str:

@@ -217,7 +217,7 @@ def test_a_plug_in_density_is_compared_on_request(fits, recording):
     point = bg.fit(fits["x"].model, recording, "map", progress=False)
     assert "approx=True" in compare({"x": fits["x"], "point": point}, block=0.5)["point"].reason
     found = compare({"x": fits["x"], "point": point}, block=0.5, approx=True)
-    assert {row.verdict for row in found.rows} == {"not distinguishable"}
+    assert "not comparable" not in {row.verdict for row in found.rows}
     record = found["point"].elpd
     assert "plugged in" in compare({"x": fits["x"], "null": fits["null"], "point": record}, block=0.5)["point"].reason
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from studies import comparison
 from studies.record import keep
@@ -13,11 +14,15 @@ LEAST_BLOCKS, LEAST_TIMES = 50, 1_000
 
 
 def test_the_generator_is_what_it_says():
-    found = comparison.one_recording(SEED, 0)
-    assert set(found) == {"driven", "useless", "driven by bin", "useless by bin"}
-    assert found["driven"].truth > 0 > found["useless"].truth
-    assert found["driven"].clusters >= LEAST_BLOCKS
-    assert found["driven by bin"].clusters == round(comparison.SECONDS / comparison.DT)
+    rng = np.random.default_rng(0)
+    signals = comparison.slow(rng, 40_000, 2)
+    lags = {lag: np.mean(signals[lag:] * signals[:-lag]) for lag in (1, 5, 10)}
+    for lag, correlation in lags.items():
+        assert correlation == pytest.approx(np.exp(-lag * comparison.DT / comparison.TAU), abs=0.03)
+    data = comparison.simulate(rng, comparison.SECONDS)
+    known = comparison.RATE * comparison.DT * np.exp(comparison.DRIVEN**2 / 2)
+    assert float(data["spikes"].mean()) == pytest.approx(known, rel=0.1)
+    assert set(data.data_vars) == {"spikes", "x", "noise"}  # what drives the cell besides is hidden
     assert comparison.SECONDS / comparison.TAU >= LEAST_TIMES
     assert comparison.NEW >= 7
 

@@ -70,6 +70,7 @@ def is_stacked(model, data, how, k=4):
 FIXED = {
     "linear": bg.Baseline() + bg.Linear("x", G),
     "coupled": bg.Baseline(G) + bg.History(SHORT, G) + bg.Coupling(SHORT, prior.Gaussian(0.5)),
+    "smooth": bg.Baseline() + bg.Tuning("position", basis.BSpline(5, bounds=(0, 1)), prior.Smooth(0.5)),
     "sparse": bg.Baseline() + bg.Linear("x", prior.Laplace(0.3)) + bg.History(SHORT, prior.Laplace(0.3)),
 }
 
@@ -78,7 +79,7 @@ FIXED = {
 def test_folds_are_fits_from_scratch(recording, name):
     model = bg.GLM(FIXED[name])
     assert is_stacked(model, recording, method.MAP())
-    found = bg.kfold(model, recording, 4, method="map", progress=False)
+    found = quietly(model, recording, 4, method="map")
     np.testing.assert_allclose(found.elpd_i, from_scratch(model, recording, 4), atol=EXACT)
 
 
@@ -90,6 +91,12 @@ def test_scales_noise_and_units_are_learned_in_the_fold(recording, gap):
     assert is_stacked(model, data, method.MAP())
     found = bg.kfold(model, data, 4, method="map", gap=gap, progress=False)
     np.testing.assert_allclose(found.elpd_i, from_scratch(model, data, 4, gap=gap), atol=LEARNED)
+
+
+def test_a_population_with_default_priors_is_one_problem(recording):
+    """Histories are columns of the couplings, on one basis; the stimulus has a fold's own unit."""
+    model = bg.GLM(bg.Baseline() + bg.Stimulus("x", SHORT) + bg.History(SHORT) + bg.Coupling(SHORT))
+    assert is_stacked(model, recording, method.MAP())
 
 
 def test_learned_knots_are_fitted_one_by_one(recording):

@@ -44,59 +44,43 @@ class Whitened(AbstractCoordinates):
 
 
 class Scaled(AbstractCoordinates):
-    """Laplace coordinates where every learned scale multiplies one block: w = L^-T R(theta) (u + R' L^-1 b).
+    """Laplace coordinates where one learned scale multiplies one block: w = L^-T R(theta) (u + R L^-1 b).
 
-    With L L' = H0 + P(theta0) and G_j = L^-1 D_j^(1/2) = U_j lambda_j^(1/2) V_j', D_j the prior precision of block j at
-    theta0, a scale s_j moves the precision by d_j = (s_j0 / s_j)^2 - 1 times D_j, and R is the product over blocks of
-    (I + d_j U_j lambda_j U_j')^(-1/2), in closed form. One learned scale is straightened exactly, several nearly; no
-    matrix is factored on the way. What is sampled stays exact, because |R| is part of it.
+    With L L' = H0 + P(theta0) and G = L^-1 D^(1/2), G G' = U lambda U', D the block's prior precision at theta0, a scale s
+    adds d = (s0 / s)^2 - 1 times D to the precision, and R = (I + d U lambda U')^(-1/2) in closed form: what ``Whitened``
+    does, without a matrix factored on the way. With two scales or more the product of such R's is not it, and a block
+    whose scale goes to zero is not held tight enough (divergences, measured).
     """
 
-    each: dict[str, Any]  # as Whitened's, with turns: tuple of (U_j (P, p), lambda_j (p)) and known: (J,) scales at theta0
-    sites: tuple[str, ...] = eqx.field(static=True)  # of the scales, one a turn
+    each: dict[str, Any]  # as Whitened's, with known: the scale at theta0, whole: L'w, turn: U (P, p), size: lambda (p)
+    site: str = eqx.field(static=True)
 
     def to_weights(self, linear: Linear, each: Any, own: Any, z: Any) -> tuple[Any, Any, Any]:
         size = linear.dim
         theta = own["theta"] + own["spread"] @ z[size:]
         hyper, _ = linear.constrain(each, theta)
-        moved = [(own["known"][j] / hyper[site]) ** 2 - 1.0 for j, site in enumerate(self.sites)]
-        stretch = [1.0 + d * values for d, (_, values) in zip(moved, own["turns"], strict=True)]
-
-        def turned(v: Any, order: Any) -> Any:
-            for (vectors, _), along in order:
-                v = v + vectors @ ((along**-0.5 - 1.0) * (vectors.T @ v))
-            return v
-
-        turns = list(zip(own["turns"], stretch, strict=True))
-        w = solve_transposed(own["factor"], turned(z[:size] + turned(own["whole"], turns), turns[::-1]))
-        return w, theta, 0.5 * sum((jnp.sum(jnp.log(along)) for along in stretch), jnp.zeros(()))
+        stretch = 1.0 + ((own["known"] / hyper[self.site]) ** 2 - 1.0) * own["size"]
+        turned = lambda v: v + own["turn"] @ ((stretch**-0.5 - 1.0) * (own["turn"].T @ v))  # noqa: E731
+        w = solve_transposed(own["factor"], turned(z[:size] + turned(own["whole"])))
+        return w, theta, 0.5 * jnp.sum(jnp.log(stretch))
 
 
-def turns_of(linear: Linear, each: Any, hyper: Any, factor: Any, precision: Any) -> tuple[tuple[Any, Any], ...]:
-    """(U (P, p), lambda (p)) of every block with a learned scale; ``precision`` (P,) is the prior's at theta0."""
-    found = []
-    for prior, name, part in zip(linear.priors, linear.names, linear.parts(), strict=True):
-        if not prior.hyper(name):
-            continue
-        root = jnp.sqrt(precision[part] * each["mask"][part])  # a masked weight's prior does not move
-        block = jnp.zeros((linear.dim, part.stop - part.start)).at[jnp.arange(part.start, part.stop), jnp.arange(part.stop - part.start)].set(root)
-        g = jax.scipy.linalg.solve_triangular(factor, block, lower=True)
-        values, vectors = jnp.linalg.eigh(g.T @ g)
-        values = jnp.clip(values, 0.0, 1.0)
-        kept = values > _EMPTY
-        found.append((g @ vectors * jnp.where(kept, jnp.where(kept, values, 1.0) ** -0.5, 0.0), jnp.where(kept, values, 0.0)))
-    return tuple(found)
+def turn_of(linear: Linear, each: Any, factor: Any, precision: Any) -> tuple[Any, Any]:
+    """U (P, p) and lambda (p) of the block with the learned scale; ``precision`` (P,) is the prior's at theta0."""
+    at = next(i for i, (prior, name) in enumerate(zip(linear.priors, linear.names, strict=True)) if prior.hyper(name))
+    part = linear.parts()[at]
+    root = jnp.sqrt(precision * each["mask"])  # a masked weight's prior does not move
+    g = jax.scipy.linalg.solve_triangular(factor, jnp.diag(root)[:, part], lower=True)
+    values, vectors = jnp.linalg.eigh(g.T @ g)
+    kept = values > _EMPTY
+    values = jnp.clip(values, 0.0, 1.0)
+    return g @ vectors * jnp.where(kept, jnp.where(kept, values, 1.0) ** -0.5, 0.0), jnp.where(kept, values, 0.0)
 
 
-def proportional(linear: Linear) -> bool:
-    """Whether every learned scale is one number that multiplies one block."""
-    laws = [list(prior.hyper(name).values()) for prior, name in zip(linear.priors, linear.names, strict=True)]
-    return all(len(own) == 0 or (len(own) == 1 and own[0][0].shape() == ()) for own in laws)
-
-
-def scale_sites(linear: Linear) -> tuple[str, ...]:
-    """Sites of the blocks' learned scales, in the order of the blocks."""
-    return tuple(site for prior, name in zip(linear.priors, linear.names, strict=True) for site in prior.hyper(name))
+def one_scale(linear: Linear) -> str | None:
+    """The site of the only learned scale, where it is one number that multiplies one block; else None."""
+    laws = linear.laws()
+    return next(iter(laws)) if len(laws) == 1 and all(law.shape() == () for law, _ in laws.values()) else None
 
 
 @jax.custom_vjp

@@ -12,6 +12,7 @@ from bayesglm.engine.columns import solve
 from bayesglm.engine.compiling import compiled_quickly
 from bayesglm.engine.linear import Linear
 from bayesglm.engine.newton import negative_log_likelihood
+from bayesglm.engine.scale_mode import log_slopes
 from bayesglm.prior._distributions import EvidenceScale
 
 _STEPS = 4
@@ -25,11 +26,11 @@ def log_evidence(linear: Linear, each: Any, theta: Any, w: Any) -> Any:
     """log of the Laplace approximation to p(y | theta) p(theta) of one neuron, at the mode ``w`` of its weights.
 
     log p(y | w) + log p(w | theta) + (P/2) log 2 pi - (1/2) log |H(w) + precision(theta)| + log p(theta), up to terms in y
-    alone (MacKay 1992); Gaussian priors.
+    alone (MacKay 1992); priors without a kink.
     """
     hyper, log_hyper = linear.constrain(each, theta)
     value, _, rows = negative_log_likelihood(linear, each, w, hyper)
-    whole = linear.of_one(each).gram(rows[None])[0] + jnp.diag(linear.by_weight(each, hyper, "whitening"))
+    whole = linear.of_one(each).gram(rows[None])[0] + jnp.diag(_bend(linear, each, w, hyper))
     log_det = 2.0 * jnp.sum(jnp.log(jnp.diagonal(jnp.linalg.cholesky(whole))))
     return -value + linear.log_prior(each, w, hyper) + log_hyper + 0.5 * (w.size * jnp.log(2 * jnp.pi) - log_det)
 
@@ -44,18 +45,19 @@ def value_and_gradient(linear: Linear, each: Any, theta: Any, w: Any) -> tuple[A
     value = log_evidence(linear, each, theta, w)
     eta = linear.eta(each, w)
     rows = _curvatures(linear, each, eta, hyper)
-    whole = linear.of_one(each).gram(rows[None])[0] + jnp.diag(linear.by_weight(each, hyper, "whitening"))
+    whole = linear.of_one(each).gram(rows[None])[0] + jnp.diag(_bend(linear, each, w, hyper))
     root = jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(whole), jnp.eye(w.size), lower=True)  # A^-1 = root' root
     leverage = linear.predictor.squares(_on_columns(linear, each, root), each.get("own"))
     variances = jnp.sum(root**2, axis=0)
 
     def direct(theta: Any) -> Any:
         hyper, log_hyper = linear.constrain(each, theta)
-        bend = leverage @ _curvatures(linear, each, eta, hyper) + variances @ linear.by_weight(each, hyper, "whitening")
+        bend = leverage @ _curvatures(linear, each, eta, hyper) + variances @ _bend(linear, each, w, hyper)
         return linear.log_likelihood_of(each, eta, hyper) + linear.log_prior(each, w, hyper) + log_hyper - 0.5 * bend
 
     pull = jax.grad(lambda e: -0.5 * leverage @ _curvatures(linear, each, e, hyper))(eta)
-    moved = root.T @ (root @ linear.pull(each, pull))  # A^-1 times the gradient in w
+    of_prior = jax.grad(lambda v: -0.5 * variances @ _bend(linear, each, v, hyper))(w)
+    moved = root.T @ (root @ (linear.pull(each, pull) + of_prior))  # A^-1 times the gradient in w
 
     def through_mode(theta: Any) -> Any:
         hyper, _ = linear.constrain(each, theta)
@@ -71,6 +73,12 @@ def _curvatures(linear: Linear, each: Any, eta: Any, hyper: Any) -> Any:
     return jnp.maximum(jax.jvp(slope, (eta,), (jnp.ones_like(eta),))[1], 0.0)
 
 
+def _bend(linear: Linear, each: Any, w: Any, hyper: Any) -> Any:
+    """(P,) minus the second derivatives of the log prior; a Student-t baseline's is not its whitening precision."""
+    slope = jax.grad(lambda v: -linear.log_prior(each, v, hyper))
+    return jnp.maximum(jax.jvp(slope, (w,), (jnp.ones_like(w),))[1], 0.0)
+
+
 def _on_columns(linear: Linear, each: Any, root: Any) -> Any:
     """(P, weights) -> (P, columns of the predictor)."""
     masked = root * each["mask"]
@@ -82,12 +90,30 @@ def _on_columns(linear: Linear, each: Any, root: Any) -> Any:
 
 @compiled_quickly
 def _slopes(linear: Linear, theta: Any, w: Any) -> tuple[Any, Any]:
-    """Evidence and gradient of every neuron, one after another: a leverage pass holds P x rows numbers of one neuron."""
-    return jax.lax.map(lambda one: value_and_gradient(linear, *one), (linear.each, theta, w))
+    """log p(y | parameters), and the gradient of its product with the hyperprior of their logarithms, of every neuron.
+
+    One neuron after another: a leverage pass holds P x rows numbers of one.
+    """
+
+    def one(each: Any, theta: Any, w: Any) -> tuple[Any, Any]:
+        value, slope = value_and_gradient(linear, each, theta, w)
+        hyper, log_hyper = linear.constrain(each, theta)
+        return value - log_hyper + _left_out(linear, each, w, hyper), slope - jax.grad(lambda t: log_slopes(linear, each, t))(theta)
+
+    return jax.lax.map(lambda these: one(*these), (linear.each, theta, w))
+
+
+def _left_out(linear: Linear, each: Any, w: Any, hyper: Any) -> Any:
+    """Terms of the log likelihood in the responses alone, which the engine leaves out."""
+    weight, eta = linear.weight(each), linear.eta(each, w)
+    given = {site: hyper[site] for site in linear.family.hyper(linear.response)} | each.get("known", {})
+    inside = jnp.where(weight.reshape(weight.shape + (1,) * (eta.ndim - 1)) > 0, eta, 0.0)
+    whole = linear.family(inside, given, linear.dt).log_prob(each["response"].astype(eta.dtype))
+    return jnp.sum(jnp.where(weight > 0, whole, 0.0)) - linear.log_likelihood_of(each, eta, hyper)
 
 
 def finished(linear: Linear, theta: Any, spread: Any, w: Any, reference: Any) -> tuple[Any, Any]:
-    """The maximum of the evidence (neuron, K) from a start close to it, and the evidence there (neuron,), implicit terms included.
+    """The maximum of the evidence (neuron, K) from a start close to it, and log p(y | scales) there (neuron,), implicit terms included.
 
     Steps are S S' g with S the spread (the inverse Hessian's factor), which ignores only what is small.
     """

@@ -11,7 +11,7 @@ import numpy as np
 
 from bayesglm.engine.columns import DENSEST, first_reference, solve
 from bayesglm.engine.compiling import compiled_quickly
-from bayesglm.engine.coordinates import AbstractCoordinates, Diagonal, Scaled, Whitened, proportional, scale_sites, turns_of
+from bayesglm.engine.coordinates import AbstractCoordinates, Diagonal, Scaled, Whitened, one_scale, turn_of
 from bayesglm.engine.linear import Linear
 from bayesglm.engine.newton import negative_log_likelihood
 from bayesglm.engine.scale_mode import scale_mode
@@ -61,7 +61,7 @@ quadratic_form = compiled_quickly(_quadratic_form)
 def _coordinates(linear: Linear, theta: Any, spread: Any, w: Any, exact: bool) -> tuple[Mode, dict[str, Any]]:
     """The quadratic form at w and the coordinates that follow; ``ratio`` corrects the precision of priors that are not Gaussian."""
     curvature, slope = _quadratic_form(linear, theta, w, exact)
-    sites = scale_sites(linear) if proportional(linear) else ()
+    site = one_scale(linear)
 
     def one(each: Any, w: Any, curvature: Any, theta: Any) -> dict[str, Any]:
         hyper, _ = linear.constrain(each, theta)
@@ -76,10 +76,10 @@ def _coordinates(linear: Linear, theta: Any, spread: Any, w: Any, exact: bool) -
         whole = curvature + jnp.diag(ratio * surrogate)
         factor = jnp.linalg.cholesky(whole)
         made = {"H0": curvature, "b": whole @ w, "ratio": ratio, "mean": w, "factor": factor}
-        if not sites:
+        if site is None:
             return made
-        known = jnp.stack([hyper[site] for site in sites])
-        return made | {"known": known, "whole": factor.T @ w, "turns": turns_of(linear, each, hyper, factor, ratio * surrogate)}
+        turn, size = turn_of(linear, each, factor, ratio * surrogate)
+        return made | {"known": hyper[site], "whole": factor.T @ w, "turn": turn, "size": size}
 
     each = jax.vmap(one)(linear.each, w, curvature, theta)
     return Mode(w, curvature, slope, jnp.ones(len(w), bool)), each | {"theta": theta, "spread": spread}
@@ -134,8 +134,9 @@ def _kind(linear: Linear, each: dict[str, Any]) -> AbstractCoordinates:
     """The cheapest coordinates that follow the learned scales."""
     if linear.dim > DENSEST:
         return Diagonal(each, linear.learned_scales())
-    if linear.learned_scales() and proportional(linear):
-        return Scaled(each, scale_sites(linear))
+    site = one_scale(linear)
+    if site is not None:
+        return Scaled(each, site)
     return Whitened(each, linear.learned_scales())
 
 

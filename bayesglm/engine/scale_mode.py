@@ -50,7 +50,7 @@ def scale_mode(linear: Linear, w: Any, curvature: Any, slope: Any, theta: Any, i
 
     def score(each: Any, quadratic: Any, theta: Any) -> Any:
         value = log_marginal(linear, each, quadratic, theta)
-        return value - _log_slopes(linear, each, theta) if in_log else value
+        return value - log_slopes(linear, each, theta) if in_log else value
 
     def alone(each: Any, quadratic: Any, theta: Any) -> tuple[Any, Any]:
         found, factor = maximised(lambda part: score(each, quadratic, jnp.concatenate([part, theta[own:]])), theta[:own])
@@ -69,7 +69,7 @@ def scale_mode(linear: Linear, w: Any, curvature: Any, slope: Any, theta: Any, i
         whole = jnp.concatenate([theta[0, :own], part])
         again = shared_density(linear, first, whole)
         if in_log:
-            again = again - _log_slopes(linear, first, whole, linear.shared_sites())
+            again = again - log_slopes(linear, first, whole, linear.shared_sites())
         return values.sum() - (len(theta) - 1) * again
 
     found, wide = maximised(together, theta[0, own:])
@@ -124,7 +124,7 @@ def _local(score: Any, theta: Any) -> tuple[Any, Any, Any]:
     return values[0], slopes[0], 0.5 * (bend + bend.T)
 
 
-def _log_slopes(linear: Linear, each: Any, theta: Any, sites: tuple[str, ...] | None = None) -> Any:
+def log_slopes(linear: Linear, each: Any, theta: Any, sites: tuple[str, ...] | None = None) -> Any:
     """Sum of log |d log(parameter) / d theta| of positive parameters: each depends on its own coordinate alone."""
 
     def logs(theta: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from jax.scipy.special import ndtr
 from jax.scipy.stats import norm
@@ -30,7 +31,10 @@ def unconstrained_shape(law: Distribution) -> tuple[int, ...]:
 
 def positive(law: Distribution) -> bool:
     """Whether a parameter is a positive number, or several, each with a coordinate of its own."""
-    return plain(law).support in (constraints.positive, constraints.nonnegative) or isinstance(plain(law), (*_TAILED, dist.HalfCauchy))
+    one = plain(law)
+    lower = getattr(one.support, "lower_bound", None)
+    bounded = lower is not None and not isinstance(lower, jax.core.Tracer) and bool(np.all(np.asarray(lower) >= 0))
+    return one.support in (constraints.positive, constraints.nonnegative) or bounded or isinstance(one, (*_TAILED, dist.HalfCauchy))
 
 
 def plain(law: Distribution) -> Distribution:

@@ -1,0 +1,121 @@
+"""Designs whose columns repeat one another: a proper posterior under proper priors, a message under flat ones; never NaN or silence."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import bayesglm as bg
+from bayesglm import basis, family, method, prior
+
+ROWS = 240
+
+
+def recorded() -> xr.Dataset:
+    """Two cells, a place, states, sessions, a column that never moves, and events that fill every bin."""
+    rng = np.random.default_rng(2)
+    return bg.recording(
+        dt=0.01,
+        spikes=rng.poisson(0.5, (ROWS, 2)),
+        x=rng.uniform(-1, 1, ROWS),
+        heading=bg.angle(rng.uniform(0, 360, ROWS), period=360),
+        state=np.array(["rest", "run", "sleep"])[np.arange(ROWS) % 3],
+        own=(("time", "neuron"), rng.normal(size=(ROWS, 2))),
+        still=np.full(ROWS, 2.0),
+        pair=np.stack([np.full(ROWS, -1.0), rng.normal(size=ROWS)], 1),
+        session=np.array(["monday", "friday"])[(np.arange(ROWS) >= ROWS // 2).astype(int)],
+    )
+
+
+def chosen() -> xr.Dataset:
+    """Choices among three classes, on trials."""
+    rng = np.random.default_rng(4)
+    return bg.recording(rows="trial", choice=rng.integers(0, 3, 90), x=rng.normal(size=90), state=np.array(["a", "b"])[np.arange(90) % 2])
+
+
+class Case(NamedTuple):
+    """A sum of terms, all or some of which take the prior under test; ``flat`` is what the message must name, None: it is identified."""
+
+    terms: Callable[[Any], Any]
+    flat: str | None = "collinear"
+    data: Callable[[], xr.Dataset] = recorded
+    family: Any = family.Poisson()
+    response: str = "spikes"
+
+
+KERNEL = basis.BSpline(4, span=0.05)
+
+
+def _classes(terms: Callable[[Any], Any], flat: str | None) -> Case:
+    return Case(terms, flat, chosen, family.Categorical(), "choice")
+
+
+CASES = {
+    "one-hot and a baseline": Case(lambda p: bg.Baseline() + bg.Tuning("state", basis.OneHot(), p)),
+    "B-spline and a baseline": Case(lambda p: bg.Baseline() + bg.Tuning("x", basis.BSpline(5), p)),
+    "cyclic B-spline and a baseline": Case(lambda p: bg.Baseline() + bg.Tuning("heading", basis.CyclicBSpline(5), p)),
+    "one-hot alone": Case(lambda p: bg.Tuning("state", basis.OneHot(), p), None),
+    "product of partitions": Case(lambda p: bg.Baseline() + bg.Tuning(("x", "heading"), basis.BSpline(4) * basis.CyclicBSpline(4), p)),
+    "two partitions": Case(lambda p: bg.Tuning("x", basis.BSpline(4), p) + bg.Tuning("state", basis.OneHot(), p)),
+    "a filter on a constant": Case(lambda p: bg.Baseline() + bg.Stimulus("still", KERNEL, p, edge="drop")),
+    "a filter on a constant, no baseline": Case(lambda p: bg.Stimulus("still", KERNEL, p, edge="drop")),
+    "a constant column": Case(lambda p: bg.Baseline() + bg.Linear("still", p)),
+    "one constant column of two": Case(lambda p: bg.Baseline() + bg.Linear("pair", p)),
+    "one term twice": Case(lambda p: bg.Baseline() + bg.Linear("x", p) + bg.Linear("x", p, name="again")),
+    "one filter twice": Case(lambda p: bg.Baseline() + bg.Stimulus("x", KERNEL, p) + bg.Stimulus("x", KERNEL, p, name="again")),
+    "history twice": Case(lambda p: bg.Baseline() + bg.History(KERNEL, p) + bg.History(KERNEL, p, name="again")),
+    "a covariate of each neuron, twice": Case(lambda p: bg.Baseline() + bg.Linear("own", p) + bg.Linear("own", p, name="again")),
+    "couplings twice": Case(lambda p: bg.Baseline() + bg.Coupling(KERNEL, p) + bg.Coupling(KERNEL, p, name="again")),
+    "pooled beside the baseline": Case(lambda p: bg.Baseline() + bg.Pooled(prior=p)),
+    "pooled slopes beside the slope": Case(lambda p: bg.Baseline() + bg.Linear("x", p) + bg.Pooled(of="x", prior=p)),
+    "classes": _classes(lambda p: bg.Baseline(p) + bg.Linear("x", p), None),
+    "one-hot classes and a baseline": _classes(lambda p: bg.Baseline(p) + bg.Tuning("state", basis.OneHot(), p), "collinear"),
+}
+
+
+def model_of(case: Case, own: Any) -> bg.GLM:
+    return bg.GLM(case.terms(own), case.family, case.response)
+
+
+def quietly(model: Any, data: xr.Dataset, how: Any) -> bg.Fit:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return bg.fit(model, data, how, progress=False)
+
+
+def finite(fit: bg.Fit) -> bool:
+    return all(np.isfinite(values).all() for values in fit.posterior.data_vars.values())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_proper_prior_gives_a_proper_posterior(name):
+    case = CASES[name]
+    data, model = case.data(), model_of(case, prior.Gaussian(1.0))
+    point = quietly(model, data, "map")
+    assert point.stats["converged"] and finite(point)
+    fit = quietly(model, data, method.Laplace(400))
+    assert np.all(fit.stats["neuron_converged"]) and finite(fit)
+    assert np.isfinite(fit.stats["neuron_pareto_k"]).all()
+    for site, draws in fit.posterior.data_vars.items():
+        assert (draws.std(("chain", "draw")) > 1e-4).all(), site
+    assert np.abs(point.posterior - fit.posterior.mean(("chain", "draw"))).to_array().max() < 1.0, "the mode is where the draws are"
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.flat])
+@pytest.mark.parametrize("how", ["map", "laplace"])
+def test_a_flat_prior_is_refused(name, how):
+    case = CASES[name]
+    with pytest.raises(ValueError, match=rf"{case.flat}.*prior\.Flat\(\).*no posterior"):
+        quietly(model_of(case, prior.Flat()), case.data(), how)
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.flat])
+def test_a_flat_prior_is_taken_where_the_data_tell_all(name):
+    case = CASES[name]
+    fit = quietly(model_of(case, prior.Flat()), case.data(), "map")
+    assert fit.stats["converged"] and finite(fit)
