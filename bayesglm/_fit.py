@@ -18,6 +18,7 @@ from bayesglm._convergence import assess
 from bayesglm._data import row_dim
 from bayesglm._double import in_double
 from bayesglm._examine import examine
+from bayesglm._function import FunctionModel
 from bayesglm._labels import tree
 from bayesglm._model import AbstractModel, Design
 from bayesglm._progress import progress_bar
@@ -156,6 +157,10 @@ def fit_all(
     fits = {}
     for name, design in designs.items():
         lost = int((np.asarray(design.scored) > common).sum())
+        if lost and isinstance(resolved[name], FunctionModel):
+            raise ValueError(
+                f"fit_all: model {name!r} is a function, whose rows cannot be left out, and another cannot score {lost} of them: cut those rows."
+            )
         report = (*design.report, ("another model of the comparison cannot score it", lost)) if lost else design.report
         shared = replace(design, scored=design.scored * common, report=report)
         fits[name] = replace(_fit(resolved[name], data, shared, chosen_method(method), key, progress, common, name), given=models[name])

@@ -70,7 +70,7 @@ def test_the_optimum_is_that_of_the_closed_form():
     def cost(log_scale):
         scale = np.exp(log_scale)
         covariance = np.eye(80) + scale**2 * x @ x.T
-        return -stats.multivariate_normal(np.zeros(80), covariance).logpdf(y) - 2 * log_scale  # density of log scale: scale^2
+        return -stats.multivariate_normal(np.zeros(80), covariance).logpdf(y) - log_scale  # times p(scale), proportional to scale
 
     best = np.exp(optimize.minimize_scalar(cost, bounds=(-4, 2), method="bounded", options={"xatol": 1e-8}).x)
     assert fit.posterior["x_scale"].item() == pytest.approx(best, rel=1e-3)

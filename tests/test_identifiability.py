@@ -12,6 +12,7 @@ import xarray as xr
 
 import bayesglm as bg
 from bayesglm import basis, family, method, prior
+from bayesglm.terms import Sum
 
 ROWS = 240
 
@@ -57,11 +58,11 @@ def _classes(terms: Callable[[Any], Any], flat: str | None) -> Case:
 
 CASES = {
     "one-hot and a baseline": Case(lambda p: bg.Baseline() + bg.Tuning("state", basis.OneHot(), p)),
-    "B-spline and a baseline": Case(lambda p: bg.Baseline() + bg.Tuning("x", basis.BSpline(5), p)),
+    "B-spline and a baseline": Case(lambda p: bg.Baseline() + bg.Tuning("x", basis.BSpline(5), p, name="place")),
     "cyclic B-spline and a baseline": Case(lambda p: bg.Baseline() + bg.Tuning("heading", basis.CyclicBSpline(5), p)),
     "one-hot alone": Case(lambda p: bg.Tuning("state", basis.OneHot(), p), None),
     "product of partitions": Case(lambda p: bg.Baseline() + bg.Tuning(("x", "heading"), basis.BSpline(4) * basis.CyclicBSpline(4), p)),
-    "two partitions": Case(lambda p: bg.Tuning("x", basis.BSpline(4), p) + bg.Tuning("state", basis.OneHot(), p)),
+    "two partitions": Case(lambda p: bg.Tuning("x", basis.BSpline(4), p, name="place") + bg.Tuning("state", basis.OneHot(), p)),
     "a filter on a constant": Case(lambda p: bg.Baseline() + bg.Stimulus("still", KERNEL, p, edge="drop")),
     "a filter on a constant, no baseline": Case(lambda p: bg.Stimulus("still", KERNEL, p, edge="drop")),
     "a constant column": Case(lambda p: bg.Baseline() + bg.Linear("still", p)),
@@ -72,7 +73,7 @@ CASES = {
     "a covariate of each neuron, twice": Case(lambda p: bg.Baseline() + bg.Linear("own", p) + bg.Linear("own", p, name="again")),
     "couplings twice": Case(lambda p: bg.Baseline() + bg.Coupling(KERNEL, p) + bg.Coupling(KERNEL, p, name="again")),
     "pooled beside the baseline": Case(lambda p: bg.Baseline() + bg.Pooled(prior=p)),
-    "pooled slopes beside the slope": Case(lambda p: bg.Baseline() + bg.Linear("x", p) + bg.Pooled(of="x", prior=p)),
+    "pooled slopes beside the slope": Case(lambda p: bg.Baseline() + bg.Linear("x", p) + bg.Pooled(of="x", prior=p, name="slopes")),
     "classes": _classes(lambda p: bg.Baseline(p) + bg.Linear("x", p), None),
     "one-hot classes and a baseline": _classes(lambda p: bg.Baseline(p) + bg.Tuning("state", basis.OneHot(), p), "collinear"),
 }
@@ -92,17 +93,41 @@ def finite(fit: bg.Fit) -> bool:
     return all(np.isfinite(values).all() for values in fit.posterior.data_vars.values())
 
 
-@pytest.mark.parametrize("name", CASES)
+def together(*names: str) -> Case:
+    """All terms of several cases in one sum."""
+
+    def terms(p: Any) -> Any:
+        found = [term for name in names for term in (CASES[name].terms(p).terms if isinstance(CASES[name].terms(p), Sum) else (CASES[name].terms(p),))]
+        kept = {term.name: term for term in found}
+        return Sum(*kept.values())
+
+    return Case(terms)
+
+
+PROPER = {
+    "at the row": together(*(name for name in CASES if not any(word in name for word in ("filter", "twice", "classes", "product"))), "one term twice"),
+    "with lags": together("a filter on a constant", "one filter twice", "history twice", "couplings twice"),
+    "product": CASES["product of partitions"],
+    "own": CASES["a covariate of each neuron, twice"],
+    "classes": CASES["one-hot classes and a baseline"],
+}
+
+
+@pytest.mark.parametrize("name", PROPER)
 def test_a_proper_prior_gives_a_proper_posterior(name):
-    case = CASES[name]
+    """A converged mode, and draws of a covariance that is finite, positive definite, and no wider than the prior where the data say nothing."""
+    case = PROPER[name]
     data, model = case.data(), model_of(case, prior.Gaussian(1.0))
     point = quietly(model, data, "map")
     assert point.stats["converged"] and finite(point)
     fit = quietly(model, data, method.Laplace(400))
-    assert np.all(fit.stats["neuron_converged"]) and finite(fit)
-    assert np.isfinite(fit.stats["neuron_pareto_k"]).all()
-    for site, draws in fit.posterior.data_vars.items():
-        assert (draws.std(("chain", "draw")) > 1e-4).all(), site
+    assert np.all(fit.stats["neuron_converged"]) and np.isfinite(fit.stats["neuron_pareto_k"]).all() and finite(fit)
+    posterior = fit.posterior.isel({dim: 0 for dim in ("neuron",) if dim in fit.posterior.dims})
+    posterior = posterior.isel({dim: slice(1, None) for dim in ("class",) if dim in posterior.dims})  # weights sum to zero over classes
+    values = np.concatenate([array.values.reshape(400, -1) for term, array in posterior.data_vars.items()], 1)
+    spectrum = np.linalg.eigvalsh(np.cov(values.T))
+    assert np.isfinite(spectrum).all() and spectrum[0] > 1e-6
+    assert all((array.var(("chain", "draw")) < 1.5).all() for term, array in posterior.data_vars.items() if term != "baseline")
     assert np.abs(point.posterior - fit.posterior.mean(("chain", "draw"))).to_array().max() < 1.0, "the mode is where the draws are"
 
 

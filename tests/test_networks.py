@@ -33,13 +33,14 @@ def test_a_few_networks():
 
 
 @pytest.mark.slow
-def test_coverage_of_net_effects():
-    bands = networks.study(_drawn(NETWORKS, 11), ROWS, SAMPLER, seed=11)
+@pytest.mark.parametrize("sampler", [SAMPLER, QUICK], ids=["hmc", "laplace"])
+def test_coverage_of_net_effects(sampler):
+    bands = networks.study(_drawn(NETWORKS, 11), ROWS, sampler, seed=11)
     hits = networks.covered(bands)
     by_network = hits.mean(1)
     width = np.nanmean(bands.upper - bands.lower)
     result = {
-        "method": repr(SAMPLER),
+        "method": repr(sampler),
         "networks": NETWORKS,
         "rows": ROWS,
         "dt": networks.DT,
@@ -51,7 +52,7 @@ def test_coverage_of_net_effects():
         "fastest_rate": float(bands.peak_rate.max()),
         "largest_rhat": float(bands.rhat.max()),
     }
-    record.keep("coverage_networks", result)
+    record.keep(f"coverage_networks_{type(sampler).__name__.lower()}", result)
     assert bands.peak_rate.max() < SAFE_RATE
     assert LOW <= hits.mean() <= HIGH
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from bayesglm.engine.compiling import compiled_quickly
 from bayesglm.engine.linear import Linear
 from bayesglm.engine.scales import positive, to_value, unconstrained_shape
+from bayesglm.prior._distributions import EvidenceScale
 
 _STEPS = 25
 _DIFFERENCE = 1e-4
@@ -125,11 +126,13 @@ def _local(score: Any, theta: Any) -> tuple[Any, Any, Any]:
 
 
 def log_slopes(linear: Linear, each: Any, theta: Any, sites: tuple[str, ...] | None = None) -> Any:
-    """Sum of log |d log(parameter) / d theta| of positive parameters: each depends on its own coordinate alone."""
+    """Sum of log |d log(parameter) / d theta| of positive parameters (|d parameter / d theta| of a scale by the evidence)."""
 
     def logs(theta: Any) -> Any:
         values = linear.constrain(each, theta)[0]
-        found = [jnp.ravel(jnp.log(values[site])) for site, law in linear.hyper(each).items() if positive(law) and (sites is None or site in sites)]
+        here = {site: law for site, law in linear.hyper(each).items() if positive(law) and (sites is None or site in sites)}
+        # a scale by the evidence is at the maximum of evidence times p(scale), not of the density of its logarithm
+        found = [jnp.ravel(values[site] if isinstance(law, EvidenceScale) else jnp.log(values[site])) for site, law in here.items()]
         return jnp.concatenate([*found, jnp.ones(0)])
 
     slopes = jax.jvp(logs, (theta,), (jnp.ones_like(theta),))[1]
