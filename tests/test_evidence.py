@@ -19,6 +19,7 @@ from bayesglm.method._base import arrays
 ROWS = 600
 LAGS = basis.RaisedCosine(4, span=0.08)
 GRADIENT = 1e-5  # relative
+SHIFT = 0.3  # posterior sds: of a quantile of a skewed scale, Monte Carlo error included
 STEP = 1e-3  # of the difference quotient, extrapolated
 
 
@@ -107,10 +108,10 @@ def test_laplace_draws_the_scale_from_its_marginal_density(spikes):
     """Against NUTS: the seven-point grid keeps the skewness that a Gaussian of the coordinate loses."""
     model = bg.GLM(bg.Baseline() + bg.History(LAGS) + bg.Linear("stimulus"))
     quick = bg.fit(model, spikes, method.Laplace(num_samples=4000), progress=False).posterior["history_scale"]
-    exact = bg.fit(model, spikes, method.NUTS(num_samples=500), progress=False).posterior["history_scale"]
+    exact = bg.fit(model, spikes, method.NUTS(num_samples=1000), progress=False).posterior["history_scale"]
     for level in (0.1, 0.5, 0.9):
         one, two = (draws.quantile(level, ("chain", "draw")).values for draws in (quick, exact))
-        np.testing.assert_allclose(one, two, atol=0.2 * exact.std().values)
+        np.testing.assert_allclose(one, two, atol=SHIFT * exact.std().values)
 
 
 class _nothing:

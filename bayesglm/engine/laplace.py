@@ -19,6 +19,7 @@ from bayesglm.prior import AbstractPrior
 
 _ROUNDS = 12  # of scale and weights in turn
 _CLOSE = 1e-2  # change of a log scale at which the rounds stop: a small part of its posterior sd
+_NEAR = 0.1  # the same where the exact gradient of the evidence finishes
 _ROUGH, _FINE = 1e-4, 1e-14  # nats, while the scale still moves and at the end
 
 
@@ -117,7 +118,7 @@ def approximate(linear: Linear, exact: bool = False, in_log: bool = False) -> Ap
         # each neuron stops by its own rule: its result must not depend on who is fitted beside it
         spread = wide if spread.shape[1] == 0 else jnp.where(moving[:, None, None], wide, spread)
         new = jnp.where(moving[:, None], new, theta)
-        still = np.asarray(jnp.max(jnp.abs(new - theta), axis=1)) >= _CLOSE
+        still = np.asarray(jnp.max(jnp.abs(new - theta), axis=1)) >= (_NEAR if linear.by_evidence() and in_log else _CLOSE)
         moving &= np.full(linear.size, still.any()) if linear.shared_sites() else still
         theta = new
         if not moving.any():

@@ -14,6 +14,7 @@ from bayesglm.engine.scales import positive, to_value, unconstrained_shape
 from bayesglm.prior._distributions import EvidenceScale
 
 _STEPS = 25
+_STILL = 1e-6  # a move of a coordinate at which Newton stops
 _DIFFERENCE = 1e-4
 Score = Callable[[Any], Any]
 
@@ -29,13 +30,36 @@ def log_marginal(linear: Linear, each: Any, quadratic: tuple[Any, Any, Any], the
         log_hyper = log_hyper + linear.log_likelihood_of(each, eta, hyper)
     precision = linear.by_weight(each, hyper, "whitening")
     if curvature.ndim == 1:
-        roots = jnp.sqrt(curvature + precision)
-        half = b / roots
+        square = curvature + precision
+        integral = 0.5 * jnp.sum(b**2 / square) - 0.5 * jnp.sum(jnp.log(square))
     else:
-        factor = jnp.linalg.cholesky(curvature + jnp.diag(precision))
-        half, roots = jax.scipy.linalg.solve_triangular(factor, b, lower=True), jnp.diagonal(factor)
+        integral = gaussian_integral(curvature, b, precision)
     log_precision = jnp.sum(jnp.log(jnp.where(precision > 0, precision, 1.0)))
-    return 0.5 * half @ half - jnp.sum(jnp.log(roots)) + 0.5 * log_precision + log_hyper
+    return integral + 0.5 * log_precision + log_hyper
+
+
+@jax.custom_vjp
+def gaussian_integral(h: Any, b: Any, d: Any) -> Any:
+    """log of the integral of exp(b.w - w.A.w/2), A = h + diag(d), up to a constant: b.A^-1.b/2 - log|A|/2.
+
+    Its derivative in d is written out, -(m^2 + (A^-1)_pp)/2 with m = A^-1 b; h and b are constants.
+    """
+    return _integral(h, b, d)[0]
+
+
+def _integral(h: Any, b: Any, d: Any) -> tuple[Any, tuple[Any, Any]]:
+    factor = jnp.linalg.cholesky(h + jnp.diag(d))
+    half = jax.scipy.linalg.solve_triangular(factor, b, lower=True)
+    return 0.5 * half @ half - jnp.sum(jnp.log(jnp.diagonal(factor))), (factor, half)
+
+
+def _integral_back(kept: tuple[Any, Any], pull: Any) -> tuple[Any, Any, Any]:
+    factor, half = kept
+    root = jax.scipy.linalg.solve_triangular(factor, jnp.eye(half.size), lower=True)
+    return jnp.zeros_like(factor), jnp.zeros_like(half), -0.5 * pull * ((half @ root) ** 2 + jnp.sum(root**2, axis=0))
+
+
+gaussian_integral.defvjp(_integral, _integral_back)
 
 
 @compiled_quickly
@@ -98,8 +122,8 @@ def shared_density(linear: Linear, each: Any, theta: Any) -> Any:
 def maximised(score: Score, theta: Any) -> tuple[Any, Any]:
     """A maximum by damped Newton, and the Cholesky factor of minus the inverse Hessian there."""
 
-    def step(_: Any, carry: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
-        theta, before, _ = carry
+    def step(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+        theta, before, covariance, _, turn = carry
         value, slope, bend = _local(score, theta)
         values, vectors = jnp.linalg.eigh(-bend)
         better = value >= before[0] - 1e-12
@@ -108,12 +132,15 @@ def maximised(score: Score, theta: Any) -> tuple[Any, Any]:
         move = move * jnp.minimum(1.0, 1.0 / jnp.maximum(jnp.max(jnp.abs(move)), 1e-12))
         move = jnp.where(better, move, 0.25 * before[2])
         # a sd above 2 is not believed
-        covariance = (vectors / jnp.maximum(values, 0.25)) @ vectors.T
-        kept = (jnp.where(better, value, before[0]), theta, move)
-        return theta + move, kept, jnp.where(better, covariance, carry[2])
+        covariance = jnp.where(better, (vectors / jnp.maximum(values, 0.25)) @ vectors.T, covariance)
+        return theta + move, (jnp.where(better, value, before[0]), theta, move), covariance, jnp.max(jnp.abs(move)), turn + 1
+
+    def going(carry: tuple[Any, ...]) -> Any:
+        return (carry[3] > _STILL) & (carry[4] < _STEPS)
 
     first = (jnp.asarray(-jnp.inf), theta, jnp.zeros_like(theta))
-    _, (_, theta, _), covariance = jax.lax.fori_loop(0, _STEPS, step, (theta, first, jnp.eye(theta.size)))
+    start = (theta, first, jnp.eye(theta.size), jnp.asarray(jnp.inf), 0)
+    _, (_, theta, _), covariance, _, _ = jax.lax.while_loop(going, step, start)
     return theta, jnp.linalg.cholesky(covariance)
 
 
