@@ -158,9 +158,7 @@ def fit_all(
     for name, design in designs.items():
         lost = int((np.asarray(design.scored) > common).sum())
         if lost and isinstance(resolved[name], FunctionModel):
-            raise ValueError(
-                f"fit_all: model {name!r} is a function, whose rows cannot be left out, and another cannot score {lost} of them: cut those rows."
-            )
+            raise ValueError(f"fit_all: model {name!r} is a function, whose rows cannot be left out, and another cannot score {lost} of them: cut those rows.")
         report = (*design.report, ("another model of the comparison cannot score it", lost)) if lost else design.report
         shared = replace(design, scored=design.scored * common, report=report)
         fits[name] = replace(_fit(resolved[name], data, shared, chosen_method(method), key, progress, common, name), given=models[name])
