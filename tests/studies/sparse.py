@@ -51,10 +51,10 @@ def network(rows: int, seed: int) -> Network:
     return Network(bg.recording(dt=DT, spikes=counts[BURN:]), effects)
 
 
-def model(shrunk: prior.AbstractPrior) -> bg.GLM:
-    """History and couplings on the same lags."""
+def model(shrunk: prior.AbstractPrior, receivers: int = CELLS) -> bg.GLM:
+    """History and couplings on the same lags, of the first cells."""
     lags = basis.RaisedCosine(FUNCTIONS, span=SPAN)
-    return bg.GLM(bg.Baseline() + bg.History(lags) + bg.Coupling(lags, shrunk), family.Poisson("softplus"))
+    return bg.GLM(bg.Baseline() + bg.History(lags) + bg.Coupling(lags, shrunk), family.Poisson("softplus"), neurons=tuple(range(receivers)))
 
 
 def covered(one: Network, sampler: method.AbstractMethod) -> tuple[float, float]:
@@ -65,15 +65,16 @@ def covered(one: Network, sampler: method.AbstractMethod) -> tuple[float, float]
     return float(inside[one.effects == 0].mean()), float(inside[np.isfinite(one.effects) & (one.effects != 0)].mean())
 
 
-def ranking(one: Network, sampler: method.AbstractMethod) -> dict[str, float]:
+def ranking(one: Network, sampler: method.AbstractMethod, receivers: int) -> dict[str, float]:
     """Average precision of planted couplings: by the horseshoe's |mean|/sd of the net effect, by the L1 path's order of entry, by |L1 MAP|."""
-    there = np.isfinite(one.effects)
-    truth = (one.effects != 0)[there]
+    effects = one.effects[:receivers]
+    there = np.isfinite(effects)
+    truth = (effects != 0)[there]
     expected = SHARE * (CELLS - 1) * FUNCTIONS
-    drawn = bg.filters(_fitted(one, prior.Horseshoe(expected_nonzero=expected), sampler), "coupling").sum("lag", skipna=False)
+    drawn = bg.filters(_fitted(one, prior.Horseshoe(expected_nonzero=expected), sampler, receivers), "coupling").sum("lag", skipna=False)
     score = np.abs(drawn.mean(("chain", "draw")) / drawn.std(("chain", "draw"))).values
     found = {"horseshoe": average_precision(truth, score[there])}
-    sizes = [np.abs(_fitted(one, prior.Laplace(float(scale)), method.MAP()).posterior["coupling"].values[0, 0]).sum(-1) for scale in STRENGTHS]
+    sizes = [np.abs(_fitted(one, prior.Laplace(float(scale)), method.MAP(), receivers).posterior["coupling"].values[0, 0]).sum(-1) for scale in STRENGTHS]
     found["lasso_best_strength"] = max(average_precision(truth, size[there]) for size in sizes)
     entry = np.array([size > 0 for size in sizes]).sum(0) + 1e-3 * sizes[-1] / sizes[-1].max()
     found["lasso_path"] = average_precision(truth, entry[there])
@@ -87,7 +88,7 @@ def average_precision(truth: np.ndarray, score: np.ndarray) -> float:
     return float((np.cumsum(hits) / np.arange(1, len(hits) + 1))[hits].mean())
 
 
-def _fitted(one: Network, shrunk: prior.AbstractPrior, how: method.AbstractMethod) -> bg.Fit:
+def _fitted(one: Network, shrunk: prior.AbstractPrior, how: method.AbstractMethod, receivers: int = CELLS) -> bg.Fit:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotConverged)
-        return bg.fit(model(shrunk), one.data, how, progress=False)
+        return bg.fit(model(shrunk, receivers), one.data, how, progress=False)
