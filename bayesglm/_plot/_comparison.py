@@ -20,7 +20,7 @@ _CRITERIA = {"loo": "leave-one-out", "waic": "WAIC", "kfold": "K-fold"}
 
 
 def comparison(compared: Comparison, *, ax: Axes | None = None) -> Any:
-    """Draw every model's difference from the best one, with its 95 % interval.
+    """Draw every model's difference from the one with the highest density, with its 95 % interval and the verdict.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def comparison(compared: Comparison, *, ax: Axes | None = None) -> Any:
     -------
     matplotlib.figure.Figure
         Intervals are by t quantiles over clusters. Grey: differences under 4 nats, which are never called better or worse.
-        The best model is at zero; models that cannot be compared are named below.
+        The highest is at zero, its verdict is against the next one; models that cannot be compared are named below.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def comparison(compared: Comparison, *, ax: Axes | None = None) -> Any:
         for place, row in enumerate(rows):
             _difference(drawn, place, row, place == 0)
         drawn.set_yticks(range(len(rows)), [row.name for row in rows])
-        drawn.set(ylim=(len(rows) - 0.4, -0.6), xlabel="difference in expected log predictive density from the best model (nats)")
+        drawn.set(ylim=(len(rows) - 0.4, -0.6), xlabel="difference in expected log predictive density from the highest (nats)")
         drawn.set_title(_wrapped(compared.verdict), loc="left")
         drawn.margins(x=0.08)
         _verdicts(drawn, rows)
@@ -79,9 +79,8 @@ def _difference(ax: Axes, place: int, row: Compared, best: bool) -> None:
 def _verdicts(ax: Axes, rows: tuple[Compared, ...]) -> None:
     """The verdicts in words, right of the axes."""
     for place, row in enumerate(rows):
-        words = "best" if place == 0 and row.verdict != NOT else row.verdict
         weight = f", weight {row.weight:.2f}" if np.isfinite(row.weight) else ""
-        ax.annotate(words + weight, (1.0, place), (6, 0), ("axes fraction", "data"), "offset points", va="center", fontsize=8)
+        ax.annotate(row.verdict + weight, (1.0, place), (6, 0), ("axes fraction", "data"), "offset points", va="center", fontsize=8)
 
 
 def khat(estimate: Elpd, *, ax: Axes | None = None) -> Any:
