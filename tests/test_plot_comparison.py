@@ -48,7 +48,7 @@ def test_a_comparison_draws_the_intervals_that_it_prints(compared):
     bars = [line.get_xdata() for line in ax.get_lines() if line.get_linewidth() > 2]
     np.testing.assert_allclose(bars, [row.interval() for row in compared.rows[1:3]])
     words = [text.get_text() for text in ax.texts]
-    assert words[0].startswith("best")
+    assert words[0].startswith(compared.rows[0].verdict)
     assert words[2].startswith("worse")
     assert words[3] == "not comparable"
     assert "nats" in ax.get_xlabel()
