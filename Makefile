@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: env demo test slow bench lint format clean
+.PHONY: env demo test slow bench models docs lint format clean
 
 env: $(STAMP)
 
@@ -34,6 +34,16 @@ bench: $(STAMP)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(RUN) benchmarks/run.py $(ROWS)
 
+# Every model of the reading room: simulate, fit, draw.
+models: $(STAMP)
+	mkdir -p models_output
+	cd models_output && for model in ../models/[a-z]*.py; do echo "$$model"; ../$(RUN) "$$model" || exit 1; done
+
+docs: $(STAMP)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	$(RUN) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 lint: $(STAMP)
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
@@ -44,4 +54,4 @@ format: $(STAMP)
 	$(RUN) -m ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .jax_cache .pytest_cache .ruff_cache build dist *.egg-info demo_output
+	rm -rf $(VENV) .jax_cache .pytest_cache .ruff_cache build dist *.egg-info demo_output models_output docs/_build docs/generated

@@ -124,7 +124,7 @@ def interval(draws: xr.DataArray | xr.Dataset, prob: float = 0.9, simultaneous: 
         Probability that the interval holds, in (0, 1).
     simultaneous : bool
         A band that holds the *whole* curve with probability ``prob``: median +- q sd, where q is the ``prob`` quantile
-        over draws of max_l |k(l) - median(l)| / sd(l). The maximum runs over ``lag``, over the columns of a tuning
+        over draws of max_l abs(k(l) - median(l)) / sd(l). The maximum runs over ``lag``, over the columns of a tuning
         curve, else over the last dim.
 
     Returns

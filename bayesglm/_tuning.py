@@ -46,7 +46,7 @@ def tuning(fit: Fit, term: str, at: Any = None) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        ``rate`` (chain, draw, neuron, *columns): spikes/s for spikes in time bins, else the mean response (a
+        ``rate`` ``(chain, draw, neuron, *columns)``: spikes/s for spikes in time bins, else the mean response (a
         probability for a choice). ``gain``, of the same shape: one is the average; where the link is not logarithmic it
         is the difference f(x) - mean f on the scale of eta, and ``attrs["units"]`` says so.
 

@@ -96,7 +96,6 @@ ROWS = {
                 Entry("skglm", "ProxNewton", calls=1, repeats=3),
                 Entry("skglm", "ProxNewton tight", calls=1, repeats=1),
                 Entry("nemos", "ProximalGradient", calls=1, repeats=3),
-                Entry("nemos", "ProximalGradient tight", calls=1, repeats=1),
             ),
             goals=(Goal("map", "warm", 60, "nemos", "ProximalGradient"), Goal("map", "warm", 2, "glum", "tight")),
         ),

@@ -55,7 +55,7 @@ class Linear(AbstractTerm):
     Parameters
     ----------
     column : str
-        A column of the recording, (row, *dims).
+        A column of the recording, (row, ...).
     prior : AbstractPrior, optional
         Default Gaussian(tau), tau ~ HalfNormal(1), per training sd of each entry.
     name : str, optional

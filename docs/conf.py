@@ -1,0 +1,40 @@
+"""The documentation site: ``make docs``."""
+
+from importlib.metadata import version as installed
+
+project = "bayesglm"
+author = "The bayesglm authors"
+copyright = author
+release = installed("bayesglm")
+
+extensions = [
+    "myst_nb",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx_copybutton",
+    "sphinx_design",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "**.ipynb_checkpoints"]
+myst_enable_extensions = ["amsmath", "dollarmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"  # notebooks hold their outputs; `make notebooks` runs them again
+autosummary_generate = True
+autodoc_typehints = "none"  # numpydoc's sections hold the types, in words
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+suppress_warnings = ["mystnb.unknown_mime_type"]
+
+html_theme = "pydata_sphinx_theme"
+html_title = "bayesglm"
+html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
+html_theme_options = {
+    "show_nav_level": 2,
+    "navigation_with_keys": False,
+    "show_toc_level": 2,
+    "secondary_sidebar_items": ["page-toc"],
+}
