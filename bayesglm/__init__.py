@@ -7,20 +7,36 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bayesglm import _plot as plot
-    from bayesglm import basis, datasets, family, method, prior
-    from bayesglm._compare import compare
+    from bayesglm import basis, datasets, family, features, method, prior, rsa
+    from bayesglm._checking._check import check
+    from bayesglm._checking._coupling_table import coupling_table
+    from bayesglm._checking._drift import drift
+    from bayesglm._checking._posterior_check import posterior_check
+    from bayesglm._checking._rescale import rescale
+    from bayesglm._checking._sensitivity import sensitivity
+    from bayesglm._comparing._compare import compare
+    from bayesglm._comparing._kfold import kfold
+    from bayesglm._comparing._loo import loo, waic
     from bayesglm._data import angle, bin_spikes, concat, folds, from_pynapple, from_trials, recording, signal, split
+    from bayesglm._decoding._coverage import coverage
+    from bayesglm._decoding._cross_validate import cross_validate
+    from bayesglm._decoding._decode import decode
+    from bayesglm._decoding._decode_over_time import decode_over_time
+    from bayesglm._decoding._decoding_score import decoding_score, reliability
+    from bayesglm._decoding._dynamics import RandomWalk
+    from bayesglm._decoding._information import decoding_information
     from bayesglm._filters import filters, interval
     from bayesglm._fit import Fit, fit, fit_all
     from bayesglm._function import from_function
     from bayesglm._glm import GLM
-    from bayesglm._kfold import kfold
-    from bayesglm._loo import loo, waic
     from bayesglm._model import AbstractModel, Block, Design
     from bayesglm._predict import predict
     from bayesglm._prior_check import prior_check
     from bayesglm._prior_summary import prior_summary
+    from bayesglm._report import report
     from bayesglm._score import score
+    from bayesglm._simulating._simulate import simulate
+    from bayesglm._sta import sta
     from bayesglm._store import load, save
     from bayesglm._summary import summary
     from bayesglm._tuning import tuning
@@ -32,20 +48,36 @@ _WHERE = {
     **dict.fromkeys(("Fit", "fit", "fit_all"), "_fit"),
     "GLM": "_glm",
     "from_function": "_function",
-    "compare": "_compare",
-    "kfold": "_kfold",
-    **dict.fromkeys(("loo", "waic"), "_loo"),
+    "check": "_checking._check",
+    "compare": "_comparing._compare",
+    "coupling_table": "_checking._coupling_table",
+    "decode": "_decoding._decode",
+    "coverage": "_decoding._coverage",
+    "decoding_information": "_decoding._information",
+    "decode_over_time": "_decoding._decode_over_time",
+    "RandomWalk": "_decoding._dynamics",
+    "drift": "_checking._drift",
+    "cross_validate": "_decoding._cross_validate",
+    **dict.fromkeys(("decoding_score", "reliability"), "_decoding._decoding_score"),
+    "kfold": "_comparing._kfold",
+    **dict.fromkeys(("loo", "waic"), "_comparing._loo"),
+    "posterior_check": "_checking._posterior_check",
     "predict": "_predict",
     "prior_check": "_prior_check",
     "prior_summary": "_prior_summary",
+    "rescale": "_checking._rescale",
+    "report": "_report",
     "score": "_score",
+    "sensitivity": "_checking._sensitivity",
+    "simulate": "_simulating._simulate",
+    "sta": "_sta",
     "summary": "_summary",
     "tuning": "_tuning",
     **dict.fromkeys(("AbstractModel", "Block", "Design"), "_model"),
     **dict.fromkeys(("load", "save"), "_store"),
     **dict.fromkeys(("Baseline", "Coupling", "Event", "History", "Linear", "Offset", "Pooled", "Stimulus", "Tuning"), "terms"),
 }
-_MODULES = {"basis": "basis", "datasets": "datasets", "family": "family", "method": "method", "models": "models", "plot": "_plot", "prior": "prior"}
+_MODULES = {name: name for name in ("basis", "datasets", "family", "features", "method", "models", "prior", "rsa")} | {"plot": "_plot"}
 
 __version__ = "0.1.0"
 __all__ = sorted([*_WHERE, *_MODULES])

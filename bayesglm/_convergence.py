@@ -13,6 +13,7 @@ from bayesglm.engine.diagnostics import ebfmi, ess, rhat
 ESS_WANTED = 400
 RHAT_EFFECT = 1.01  # net effects, baselines, learned parameters
 RHAT_WEIGHT = 1.05  # of thousands of independent weights at ESS 400 a tenth exceed 1.01 by chance
+MANY = 50  # entries of a site beyond which they are single weights, as a filter's are
 EBFMI_WANTED = 0.3
 
 
@@ -49,23 +50,31 @@ def existing(model: AbstractModel, name: str, array: xr.DataArray) -> xr.DataArr
     if mask is None or mask.all():
         return array
     dims = [dim for dim in array.dims if dim not in ("chain", "draw")]
-    flags = xr.DataArray(mask.any(-1) if mask.ndim > len(dims) else mask, dims=dims)  # a net effect has lost the basis dim
+    basis = -1 if getattr(getattr(model, "family", None), "predictors", None) is None else -2  # classes come last
+    flags = xr.DataArray(mask.any(basis) if mask.ndim > len(dims) else mask, dims=dims)  # a net effect has lost the basis dim
     return array.where(flags)
 
 
-def assess(model: AbstractModel, idata: Any) -> Convergence:
-    """Convergence of a sampled fit (not of a point)."""
+def assess(model: AbstractModel, idata: Any, independent: bool = False) -> Convergence:
+    """Convergence of a sampled fit (not of a point); draws that are independent by construction are worth their number."""
     posterior = idata["posterior"].to_dataset()
     effects = net_effects(model, posterior)
-    single = {name: existing(model, name, array) for name, array in posterior.data_vars.items() if name in effects}
-    scalar = {name: existing(model, name, array) for name, array in posterior.data_vars.items() if name not in effects}
+    weights = set(effects) | {name for name, array in posterior.data_vars.items() if _entries(array) > MANY}
+    single = {name: existing(model, name, array) for name, array in posterior.data_vars.items() if name in weights}
+    scalar = {name: existing(model, name, array) for name, array in posterior.data_vars.items() if name not in weights}
     scalar |= {f"net effect of {name}": existing(model, name, effects[name]) for name in effects}
-    rows = [_figures(name, array, True) for name, array in scalar.items()] + [_figures(name, array, False) for name, array in single.items()]
+    rows = [_figures(name, array, True, independent) for name, array in scalar.items()]
+    rows += [_figures(name, array, False, independent) for name, array in single.items()]
     stats = idata["sample_stats"].to_dataset()
     divergences = int(stats["diverging"].sum()) if "diverging" in stats else 0
     hits = int(stats["reached_max_treedepth"].sum()) if "reached_max_treedepth" in stats else 0
     fraction = _ebfmi(stats)
     return _judged(rows, divergences, hits, fraction)
+
+
+def _entries(array: xr.DataArray) -> int:
+    """Numbers of one neuron's draw of a site."""
+    return int(np.prod([size for dim, size in array.sizes.items() if dim not in ("chain", "draw", "neuron")]))
 
 
 class _Figures(NamedTuple):
@@ -77,12 +86,15 @@ class _Figures(NamedTuple):
     neuron: np.ndarray  # label of each entry, "" where there is none
 
 
-def _figures(name: str, array: xr.DataArray, effect: bool) -> _Figures:
+def _figures(name: str, array: xr.DataArray, effect: bool, independent: bool) -> _Figures:
     stacked = array.transpose("chain", "draw", ...)
     values = stacked.values.reshape(*stacked.shape[:2], -1)
     labels = np.broadcast_to(_labels_of(stacked), stacked.shape[2:]).reshape(-1)
     kept = np.isfinite(values).all((0, 1))
     values, labels = values[:, :, kept], labels[kept]
+    if independent:
+        worth = np.full(values.shape[2], float(values.shape[0] * values.shape[1]))
+        return _Figures(name, effect, np.full_like(worth, np.nan), worth, worth, labels)
     return _Figures(name, effect, rhat(values), ess(values, "bulk"), ess(values, "tail"), labels)
 
 

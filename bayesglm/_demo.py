@@ -10,7 +10,7 @@ import numpy as np
 
 from bayesglm import _plot as plot
 from bayesglm import basis, datasets
-from bayesglm._compare import compare
+from bayesglm._comparing._compare import compare
 from bayesglm._data import split
 from bayesglm._filters import filters, interval
 from bayesglm._fit import Fit, fit_all

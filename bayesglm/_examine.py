@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bayesglm._model import AbstractModel, Design
+from bayesglm.family import Bernoulli, Categorical, Ordinal
 from bayesglm.method._base import named
 
 _RANK = 1e-10  # relative eigenvalue of the correlation matrix below which columns are collinear
@@ -40,7 +41,11 @@ def examine(model: AbstractModel, design: Design) -> tuple[str, ...]:
     labels = model.coords().get("neuron", np.arange(design.size))
     flat = [block.name for block in blocks if not block.prior.proper]
     pooled = {term.name for term in getattr(model, "terms", ()) if term.repeats() and term.name not in flat}
-    notes = [_silence(model, design, scored, labels, flat), *_collinearity(tuple(b for b in blocks if b.name not in pooled), design, flat)]
+    notes = [
+        _silence(model, design, scored, labels, flat),
+        _separable(model, blocks, scored),
+        *_collinearity(tuple(b for b in blocks if b.name not in pooled), design, flat),
+    ]
     kept = tuple(note for note in notes if note)
     for note in kept:
         warnings.warn(note, DesignNote, stacklevel=5)
@@ -61,14 +66,33 @@ def _silence(model: AbstractModel, design: Design, scored: np.ndarray, labels: A
     return f"{who}: what is estimated for them comes from the priors"
 
 
+def _separable(model: AbstractModel, blocks: tuple, scored: np.ndarray) -> str:
+    """Classes with as many columns as rows: some plane separates any labels."""
+    if not isinstance(model.family, (Bernoulli, Categorical, Ordinal)) or model.has_neurons:
+        return ""
+    columns, rows = sum(int(np.prod(b.mask.shape[1:])) for b in blocks), int(scored.sum())
+    if columns < rows:
+        return ""
+    learned = any(b.prior.hyper(b.name) for b in blocks)
+    scale = "; a learned scale is then hardly known, and the Gaussian approximation of 'map' and 'laplace' may put it too low: compare with 'nuts'"
+    return (
+        f"{columns} columns for {rows} scored rows can separate any labels of {model.response!r}: the likelihood has no optimum, and the prior sets the size "
+        f"of the weights; judge the model by held-out rows, and see how it depends on the prior{scale if learned else ''}"
+    )
+
+
 def _collinearity(blocks: tuple, design: Design, flat: list[str]) -> list[str]:
     """Constant columns, and columns that the others explain; of each neuron's own columns only where a flat prior needs to know."""
     rows = np.asarray(design.scored) > 0
     if flat and any(b.own is not None for b in blocks):
         _refuse_own(blocks, design, flat)
-    parts = [(b.name, np.asarray(b.shared)[rows].reshape(int(rows.sum()), -1)) for b in blocks if b.shared is not None and b.name != "baseline"]
-    if not parts or sum(columns.shape[1] for _, columns in parts) > _LARGEST:
+    seen = [b for b in blocks if b.shared is not None and b.name != "baseline"]
+    more = sorted(b.name for b in seen if b.name in flat and int(np.prod(b.mask.shape[1:])) > rows.sum())
+    if more:
+        raise ValueError(_NO_POSTERIOR.format(involved=more, stuck=more))
+    if not seen or sum(int(np.prod(b.mask.shape[1:])) for b in seen) > _LARGEST:
         return []
+    parts = [(b.name, np.asarray(b.shared)[rows].reshape(int(rows.sum()), -1)) for b in seen]
     has_baseline = any(b.name == "baseline" for b in blocks)
     notes, owners, scaled, constant = [], [], [], []
     for name, columns in parts:

@@ -23,10 +23,12 @@ from bayesglm._labels import tree
 from bayesglm._model import AbstractModel, Design
 from bayesglm._progress import progress_bar
 from bayesglm._show import fit_html, fit_text
-from bayesglm.engine.rowspace import in_row_space
+from bayesglm.engine.collapsed import Collapsed, collapsed_space, collapsible
+from bayesglm.engine.linear import Linear
+from bayesglm.engine.rowspace import RowSpace, in_row_space
 from bayesglm.engine.target import story_target
 from bayesglm.method import AbstractMethod
-from bayesglm.method._base import Draws, Problem, silent
+from bayesglm.method._base import Draws, Monitor, Problem, silent
 
 
 class NotConverged(UserWarning):
@@ -183,20 +185,44 @@ def _fit(
 ) -> Fit:
     began = time.perf_counter()
     notes = examine(model, design)
-    padded = design.padded() if isinstance(design.each, dict) and "cells" in design.each else design
-    linear = model.linear(padded)
-    space = None if linear is None else in_row_space(linear)  # more columns than rows: exact in as many as there are rows
-    problem = Problem(model, padded, linear if space is None else space.linear, neuron_labels(model, padded), lambda: story_target(model, padded))
-    key = jax.random.key(key) if isinstance(key, (int, np.integer)) else key
     with progress_bar(progress, title) as monitor:
-        draws = method.run(problem, key, monitor or silent)
-    if space is not None:
-        seed = None if method.point else int(jax.random.bits(key, dtype=np.uint32))
-        draws = draws._replace(sites=space.lift(draws.sites, seed))
-    stats = _stats(design, draws, time.perf_counter() - began, notes, data)
+        draws, padded, labels = drawn(model, design, method, key, monitor or silent)
+    stats = _stats(design, draws, time.perf_counter() - began, notes, data) | {"key": _plain(key)}
     idata = tree(model, padded.bare(), draws, data, method.point)
     made = Fit(model, data, idata, method, MappingProxyType(stats), common)
-    return _judged(made, draws, problem.labels)
+    return _judged(made, draws, labels)
+
+
+def drawn(model: AbstractModel, design: Design, method: AbstractMethod, key: Any, monitor: Monitor) -> tuple[Draws, Design, tuple]:
+    """Draws of a resolved model on a design, the design as it was padded, and one label a posterior; nothing is examined or judged."""
+    padded = design.padded() if isinstance(design.each, dict) and "cells" in design.each else design
+    linear = model.linear(padded)
+    space, collapsed = _fewer(linear, method)
+    labels = neuron_labels(model, padded)
+    problem = Problem(model, padded, linear if space is None else space.linear, labels, lambda: story_target(model, padded), collapsed)
+    key = jax.random.key(key) if isinstance(key, (int, np.integer)) else key
+    draws = method.run(problem, key, monitor)
+    if space is not None:
+        seed = None if method.point else int(jax.random.bits(key, dtype=np.uint32))
+        draws = draws._replace(sites=space.lift(draws.sites, seed, labels))
+    return draws, padded, problem.labels
+
+
+def _plain(key: Any) -> Any:
+    """A key as whole numbers, to be kept."""
+    if isinstance(key, (int, np.integer)):
+        return int(key)
+    typed = jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
+    return tuple(np.ravel(jax.random.key_data(key) if typed else key).tolist())
+
+
+def _fewer(linear: Linear | None, method: AbstractMethod) -> tuple[RowSpace | None, Collapsed | None]:
+    """More columns than rows: exact in as many as there are rows; of a Gaussian response without them."""
+    if linear is None:
+        return None, None
+    if isinstance(method, (methods.MAP, methods.Laplace, methods.NUTS)) and collapsible(linear):
+        return collapsed_space(linear)
+    return in_row_space(linear), None
 
 
 def neuron_labels(model: AbstractModel, design: Design) -> tuple:
@@ -222,13 +248,14 @@ def _stats(design: Design, draws: Draws, seconds: float, notes: tuple[str, ...],
 
 def _judged(made: Fit, draws: Draws, labels: tuple) -> Fit:
     """The fit with its convergence written into ``stats``; one that did not converge warns."""
-    if made.point:
-        bad = [str(label) for label, fine in zip(labels, np.atleast_1d(draws.per_neuron["converged"]), strict=False) if not fine]
-        reasons = (f"the optimum was not reached for neuron(s) {', '.join(bad[:8])}",) if bad else ()
-        stats = {"converged": not bad, "reasons": reasons, "bad_neurons": tuple(bad)}
-    else:
-        found = assess(made.model, made.idata)
-        stats = {"converged": found.converged, "reasons": found.reasons, "bad_neurons": found.bad_neurons, "convergence": found}
+    reached = np.atleast_1d(draws.per_neuron.get("converged", True))  # of a point, and of an approximation around one
+    bad = tuple(str(label) for label, fine in zip(labels, reached, strict=False) if not fine)
+    reasons = (f"the optimum was not reached for neuron(s) {', '.join(bad[:8])}",) if bad else ()
+    stats = {"converged": not bad, "reasons": reasons, "bad_neurons": bad}
+    if not made.point:
+        found = assess(made.model, made.idata, isinstance(made.method, methods.Laplace))
+        everyone = tuple(dict.fromkeys((*bad, *found.bad_neurons)))
+        stats = {"converged": found.converged and not bad, "reasons": (*reasons, *found.reasons), "bad_neurons": everyone, "convergence": found}
     if draws.interrupted:
         stats |= {"converged": False, "reasons": ("interrupted: these are the draws so far", *stats["reasons"])}
     if not stats["converged"]:

@@ -84,7 +84,7 @@ class GLM(AbstractModel):
         if period(data, self.response) is not None and not hasattr(self.family, "circle"):
             raise ValueError(
                 f"{self.response!r} is an angle (period {period(data, self.response):g}): 359 and 1 degree are close, and family.{self.family.describe()} "
-                f"does not know it. Use family.VonMises(), or explain its cosine and sine, each as a Gaussian response."
+                f"does not know it. Use family.VonMises(), or family.LinearCircular(), least squares on its cosine and sine."
             )
 
     def _check_terms(self, family: AbstractFamily) -> None:

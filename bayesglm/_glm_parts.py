@@ -38,7 +38,7 @@ def level_and_spread(values: np.ndarray, seen: np.ndarray, family: AbstractFamil
     spread = np.sqrt(np.where(seen, (values - mean) ** 2, 0.0).sum(0) / n)
     spread = np.where(spread > 0, spread, 1.0)
     if family.predictors is not None:
-        return np.stack([family.levels(column[known]) for column, known in zip(values.T, seen.T, strict=True)]), spread
+        return np.stack([family.levels(column[known]) for column, known in zip(values.T, seen.T, strict=True)]), np.ones_like(spread)
     return family.level(family.inside(mean, n)), spread
 
 

@@ -20,11 +20,13 @@ from bayesglm._model import AbstractModel, Design, padded_size
 from bayesglm._training import training_data
 from bayesglm.engine.pointwise import columns_of, log_probabilities, weights_of
 from bayesglm.engine.target import latent_sites, traced
+from bayesglm.family._cdf import cdf
 
 if TYPE_CHECKING:
     from bayesglm._fit import Fit
 
-What = Literal["log_prob", "log_mean", "mean", "rate", "response"]  # log_mean: log of the draw-averaged probability, as one draw
+# log_mean: log of the draw-averaged probability, as one draw; cdf: P(Y <= y)
+What = Literal["log_prob", "log_mean", "cdf", "mean", "rate", "response"]
 _NUMBERS = 1 << 21  # draws x neurons x rows held at once: 16 MB, and a few temporaries of that size
 _LEAST_ROWS = 16
 
@@ -102,7 +104,7 @@ def log_likelihood_chunks(fit: Fit | Source, data: xr.Dataset | None = None) -> 
 
 
 def response_chunks(made: Source, what: What, key: Any = 0) -> Iterator[tuple[slice, np.ndarray]]:
-    """Mean, rate, a draw of the response or its log probability, for every posterior draw: (rows, (draw, row, neuron)).
+    """Mean, rate, a draw of the response, its log probability or P(Y <= y), for every posterior draw: (rows, (draw, row, neuron)).
 
     Chunks have one shape (the last repeats its last row), so that a program is compiled once.
     """
@@ -196,6 +198,8 @@ def _chunk_rows(rows: int, columns: int) -> int:
 def glm_values(model: GLM, posterior: xr.Dataset) -> tuple[dict[str, np.ndarray], int]:
     """Weights (draw, neuron, *shape) of every term, learned parameters (draw, neuron) of the family; how many neurons."""
     names = [term.name for term in model.terms if term.name in posterior] + list(model.family.hyper(model.response))
+    if not model.has_neurons:  # a feature may be called neuron
+        return {name: _stacked(posterior[name], [])[:, None] for name in names}, 1
     return {name: _stacked(posterior[name], ["neuron"]) for name in names}, model.target.size if model.target is not None else 1
 
 
@@ -265,6 +269,8 @@ def _story_read(what: What, model: Any, part: Design, values: Any, dt: Any, key:
 def _figure(what: What, law: Any, y: Any, key: Any, rate: Callable[[], Any]) -> Any:
     if what in ("log_prob", "log_mean"):
         return law.log_prob(y)
+    if what == "cdf":
+        return cdf(law, y)
     if what == "response":
         return law.sample(key)
     return law.mean if what == "mean" else rate()

@@ -47,7 +47,7 @@ def null_of(fit: Fit) -> Null:
     words = _words(fit, family)
     if family.n_predictors > 1:
         level = np.stack([family.levels(np.where(made.scored[:, n], y[:, n], np.nan)) for n in range(y.shape[1])])
-        return Null(family, level, {}, words)
+        return Null(family, level, left_of_circle(family, level), words)
     n = np.maximum(made.scored.sum(0), 1)
     mean = np.where(made.scored, y, 0.0).sum(0) / n
     spread = np.sqrt(np.where(made.scored, (y - mean) ** 2, 0.0).sum(0) / n)
@@ -85,6 +85,11 @@ def _stored_null(fit: Fit) -> Null:
 
 def _constants(family: AbstractFamily, spread: np.ndarray) -> dict[str, np.ndarray]:
     return {"sigma": np.where(spread > 0, spread, 1.0)} if "sigma" in family.hyper("") else {}
+
+
+def left_of_circle(family: AbstractFamily, level: np.ndarray) -> dict[str, np.ndarray]:
+    """The sd (neuron,) that a point in the circle leaves of cosine and sine, where the family learns one."""
+    return {"sigma": np.sqrt(np.maximum(1.0 - (level**2).sum(-1), 1e-12) / 2.0)} if "sigma" in family.hyper("") else {}
 
 
 def _level(family: AbstractFamily, mean: np.ndarray, made: Source) -> np.ndarray:

@@ -156,16 +156,14 @@ def _refuse_unrated(model: AbstractModel) -> None:
         raise ValueError(f"prior_check looks at rates, of which family.{family.describe()} has none: see bg.prior_summary for how far eta may move.")
 
 
-def _refuse_undrawable(model: AbstractModel) -> None:
+def _refuse_undrawable(model: AbstractModel, who: str = "prior_check") -> None:
     priors = [(term.name, term.prior) for term in getattr(model, "terms", ()) if term.prior is not None]
     flat = [name for name, prior in priors if not prior.proper]
     if flat:
-        raise ValueError(f"prior_check: terms {flat} have prior.Flat(), which has no draws: there is no prior predictive. Give a proper prior.")
+        raise ValueError(f"{who}: terms {flat} have prior.Flat(), which has no draws: there is no prior predictive. Give a proper prior.")
     chosen = [name for name, prior in priors if isinstance(getattr(prior, "scale", None), str)]
     if chosen:
-        raise ValueError(
-            f'prior_check: the data choose the scales of terms {chosen} ("evidence"): there is no prior to draw from. Give a distribution as the scale.'
-        )
+        raise ValueError(f'{who}: the data choose the scales of terms {chosen} ("evidence"): there is no prior to draw from. Give a distribution as the scale.')
 
 
 def _some_rows(design: Design) -> Design:

@@ -10,14 +10,14 @@ from bayesglm.method._base import Monitor
 
 
 @contextlib.contextmanager
-def progress_bar(shown: bool, title: str = "") -> Iterator[Monitor | None]:
-    """A monitor that draws a bar on standard error, or None where nothing is to be shown."""
+def progress_bar(shown: bool, title: str = "", delay: float = 0.0) -> Iterator[Monitor | None]:
+    """A monitor that draws a bar on standard error (after ``delay`` seconds), or None where nothing is to be shown."""
     if not shown:
         yield None
         return
     from tqdm.auto import tqdm
 
-    bar = tqdm(total=1, desc=title or "fit", leave=True, bar_format="{desc}: {percentage:3.0f}%|{bar:24}| {elapsed}<{remaining}{postfix}")
+    bar = tqdm(total=1, desc=title or "fit", leave=True, delay=delay, bar_format="{desc}: {percentage:3.0f}%|{bar:24}| {elapsed}<{remaining}{postfix}")
 
     def monitor(done: int, total: int, state: Any, fresh: str) -> bool:
         bar.total = total

@@ -14,7 +14,7 @@ from bayesglm._classes import class_count, class_names, mean_probabilities
 from bayesglm._double import double, in_double
 from bayesglm._likelihood import Source, gathered, labels_of, log_mean_chunks, response_chunks, response_of, source
 from bayesglm._null import Null, known_of, null_of
-from bayesglm.family import AbstractFamily, Bernoulli, Binomial, VonMises, ZeroInflatedPoisson
+from bayesglm.family import AbstractFamily, Bernoulli, Binomial, ZeroInflatedPoisson
 
 if TYPE_CHECKING:
     from bayesglm._fit import Fit
@@ -178,7 +178,7 @@ _UNITS = {"log_likelihood": "nats", "bits_per_spike": "bits/spike", "accuracy": 
 
 def _saturated(family: AbstractFamily) -> bool:
     """Whether each response has an eta of largest probability that its mean gives."""
-    return class_names(family) is None and not isinstance(family, VonMises | ZeroInflatedPoisson)
+    return class_names(family) is None and not (isinstance(family, ZeroInflatedPoisson) or hasattr(family, "circle"))
 
 
 _WANTS: dict[str, tuple[Callable[[AbstractFamily], bool], str]] = {
@@ -186,7 +186,7 @@ _WANTS: dict[str, tuple[Callable[[AbstractFamily], bool], str]] = {
     "pseudo_r2_cohen": (_saturated, "a family whose mean can be any response"),
     "deviance_explained": (_saturated, "a family whose mean can be any response"),
     "accuracy": (lambda family: class_count(family) is not None, "a response of classes"),
-    "circular_error": (lambda family: isinstance(family, VonMises), "a response that is an angle"),
+    "circular_error": (lambda family: hasattr(family, "circle"), "a response that is an angle"),
 }
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def headline(fit: Fit) -> list[tuple[str, str]]:
     """Label and sentence, in the order in which they should be read."""
     lines = [("model", _model(fit)), ("method", _method(fit)), ("rows", _rows(fit)), ("converged", _converged(fit)), ("found", _found(fit))]
+    lines.append(("checks", _checks(fit)))
     lines.append(("bands", conditions(fit)))
     lines += [("note", note) for note in fit.stats["notes"]]
     return lines
@@ -76,6 +77,13 @@ def _figures(fit: Fit) -> str:
     found = fit.stats["convergence"]
     some = f", {found.weights_above} of {found.weights} weights above 1.01" if found.weights_above else ""
     return f" (R-hat {max(found.rhat_effect, found.rhat_weight):.3f}{some}, ESS {min(found.ess_bulk, found.ess_tail):.0f}, {found.divergences} divergent)"
+
+
+def _checks(fit: Fit) -> str:
+    """What the cheap checks say; the verb itself is of a higher layer."""
+    from bayesglm._checking._parts import line
+
+    return line(fit)
 
 
 def _found(fit: Fit) -> str:

@@ -22,6 +22,16 @@ def parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--out", metavar="DIR", default="demo_output", help="folder of the figures (default: %(default)s)")
     demo.add_argument("--quiet", action="store_true", help="no progress bars")
+    report = commands.add_parser(
+        "report",
+        help="write a page about a saved fit",
+        description="Write one HTML page about a fit that bg.save(fit, path, data=True) wrote: what was fitted, whether to believe it, what was found.",
+    )
+    report.add_argument("fit", metavar="FIT", help="file written by bg.save")
+    report.add_argument("--out", metavar="PAGE", help="where to write (default: the fit's name with .html)")
+    report.add_argument("--test", metavar="RECORDING", help="a test recording, written by data.to_netcdf(...): checks are then held out")
+    report.add_argument("--no-refit", action="store_true", help="leave out what fits the model again (drift, moving couplings)")
+    report.add_argument("--quiet", action="store_true", help="no progress bars")
     return made
 
 
@@ -39,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.command is None:
         parser().print_help()
         return 2
-    return _demo(chosen.out, not chosen.quiet)
+    return _report(chosen) if chosen.command == "report" else _demo(chosen.out, not chosen.quiet)
 
 
 def _demo(out: str, progress: bool) -> int:
@@ -54,4 +64,24 @@ def _demo(out: str, progress: bool) -> int:
     except MissingData as missing:
         print(missing, file=sys.stderr)
         return 1
+    return 0
+
+
+def _report(chosen: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    import matplotlib
+    import xarray as xr
+
+    import bayesglm as bg
+
+    matplotlib.use("Agg")
+    try:
+        fit = bg.load(chosen.fit)
+        test = None if chosen.test is None else xr.load_dataset(chosen.test)
+        written = bg.report(fit, chosen.out or Path(chosen.fit).with_suffix(".html"), test, refit=not chosen.no_refit, progress=not chosen.quiet)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(written)
     return 0

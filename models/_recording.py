@@ -18,20 +18,54 @@ def signal(data: xr.Dataset, column: str) -> np.ndarray:
     return values
 
 
+def features(data: xr.Dataset, column: str, known: tuple | None = None) -> tuple[np.ndarray, str, tuple]:
+    """A column of features (row, feature) without gaps, its dim and its labels; ``known`` are those of the training data."""
+    array, rows = require_column(data, column, "The model"), row_dim(data)
+    dims = [str(dim) for dim in array.dims if dim != rows]
+    if len(dims) != 1:
+        raise ValueError(f"The model wants {column!r} ({rows}, feature); it has dims {array.dims}.")
+    values = array.transpose(rows, dims[0]).values.astype(float)
+    _complete(column, values)
+    if known is not None and values.shape[1] != len(known):
+        raise ValueError(f"Column {column!r} has {values.shape[1]} features; the model was resolved on {len(known)}: give it the same ones.")
+    return values, dims[0], tuple(data[dims[0]].values.tolist()) if dims[0] in data.coords else tuple(range(values.shape[1]))
+
+
+def choices(data: xr.Dataset, column: str) -> np.ndarray:
+    """A binary choice (row,), coded 0 and 1."""
+    values = signal(data, column)
+    if not np.isin(values, (0, 1)).all():
+        raise ValueError(f"{column!r} holds the values {np.unique(values)[:6].tolist()}; the model wants 0 and 1.")
+    return values
+
+
+def log_odds(choice: np.ndarray) -> np.ndarray:
+    """logit of the mean choice, (1,); a choice that never varies counts half a trial of the other side."""
+    p = np.clip(choice.mean(), 0.5 / len(choice), 1.0 - 0.5 / len(choice))
+    return np.log(p / (1.0 - p))[None]
+
+
 def spike_counts(data: xr.Dataset, labels: tuple | None = None) -> np.ndarray:
     """Counts (row, neuron) of exactly the neurons ``labels`` (None: whoever is there)."""
-    array = require_column(data, "spikes", "The model")
     if "observed" in data:
         raise ValueError("The model wants every cell observed in every bin, and the recording has a mask 'observed'. bg.GLM takes masks.")
+    return seen_counts(data, labels)[0]
+
+
+def seen_counts(data: xr.Dataset, labels: tuple | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The same where cells come and go: counts, zero where a cell was not observed, and (row, neuron) bool of where it was."""
+    array = require_column(data, "spikes", "The model")
     if "neuron" not in array.dims:
-        raise ValueError(f"The model wants 'spikes' (time, neuron); it has dims {array.dims}.")
+        raise ValueError(f"The model wants 'spikes' ({row_dim(data)}, neuron); it has dims {array.dims}.")
     here = tuple(neurons(data).tolist())
     if labels is not None and here != labels:
         raise ValueError(f"The model was resolved on the neurons {list(labels)[:8]}, the recording has {list(here)[:8]}: select the same ones.")
     values = array.transpose(..., "neuron").values
-    if values.dtype.kind == "f":
+    if "observed" not in data:
         _complete("spikes", values)
-    return values
+        return values, np.ones(values.shape, bool)
+    seen = data["observed"].transpose(..., "neuron").values
+    return np.where(seen, values, 0), seen
 
 
 def responses(data: xr.Dataset, labels: tuple | None) -> dict[str, np.ndarray]:
@@ -39,18 +73,24 @@ def responses(data: xr.Dataset, labels: tuple | None) -> dict[str, np.ndarray]:
     return {"response": spike_counts(data, labels).T} if "spikes" in data else {}
 
 
+def require_resolved(known: object) -> None:
+    """Without the numbers that ``resolve`` fixes there is no design."""
+    if known is None:
+        raise ValueError("The model is not resolved: fit does it, or model.resolve(data) before model.design(data).")
+
+
 def same_bins(data: xr.Dataset, dt: float) -> None:
     """Kernels hold for one bin width; and there are none before ``resolve``."""
-    if not dt:
-        raise ValueError("The model is not resolved: fit does it, or model.resolve(data) before model.design(data).")
+    require_resolved(dt or None)
     if abs(bin_width(data) - dt) > 1e-9 * dt:
         unit = "s" if is_time(data) else "trials"
         raise ValueError(f"The model was resolved at dt={dt:g} {unit}, the recording has {bin_width(data):g}: bin both alike.")
 
 
-def log_mean(counts: np.ndarray) -> np.ndarray:
-    """log of each cell's mean count, (neuron,); a silent one counts half a spike."""
-    return np.log(np.maximum(counts.mean(0), 0.5 / len(counts)))
+def log_mean(counts: np.ndarray, seen: np.ndarray | None = None) -> np.ndarray:
+    """log of each cell's mean count where it was seen, (neuron,); a silent one counts half a spike."""
+    n = np.maximum(len(counts) if seen is None else seen.sum(0), 1)
+    return np.log(np.maximum(counts.sum(0) / n, 0.5 / n))
 
 
 def unit_sd(values: np.ndarray) -> np.ndarray:
@@ -66,6 +106,6 @@ def left_out(scored: np.ndarray, reason: str) -> tuple[tuple[str, int], ...]:
 
 
 def _complete(column: str, values: np.ndarray) -> None:
-    lost = int(np.isnan(values).sum())
+    lost = int(np.isnan(values).sum()) if values.dtype.kind == "f" else 0
     if lost:
         raise ValueError(f"Column {column!r} holds {lost} NaN; the models of the reading room want complete columns. bg.GLM leaves such rows out.")

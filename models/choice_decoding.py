@@ -13,10 +13,9 @@ import numpyro.distributions as dist
 import xarray as xr
 
 import bayesglm as bg
-from bayesglm._data import require_column, row_dim
-from bayesglm.engine.from_trace import linear_of_story
 from bayesglm.engine.linear import Linear
-from bayesglm.models._recording import signal, unit_sd
+from bayesglm.models._recording import choices, features, log_odds, require_resolved, unit_sd
+from bayesglm.models._stated import stated
 
 
 class ChoiceDecoding(bg.AbstractModel):
@@ -57,7 +56,7 @@ class ChoiceDecoding(bg.AbstractModel):
     column: str = eqx.field(default="counts", static=True)
     response: str = eqx.field(default="choice", static=True)
     feature: str = eqx.field(default="", static=True, kw_only=True)  # dim of the counts
-    labels: np.ndarray | None = eqx.field(default=None, kw_only=True)  # (feature,)
+    labels: tuple | None = eqx.field(default=None, static=True, kw_only=True)  # (feature,)
     mean: np.ndarray | None = eqx.field(default=None, kw_only=True)  # (feature,) of the counts in training
     sd: np.ndarray | None = eqx.field(default=None, kw_only=True)
     level: np.ndarray | None = eqx.field(default=None, kw_only=True)  # (1,) logit of the mean choice
@@ -65,37 +64,14 @@ class ChoiceDecoding(bg.AbstractModel):
     def resolve(self, data: xr.Dataset) -> ChoiceDecoding:
         if self.mean is not None:
             return self
-        counts, feature, choice = self._counts(data), self._feature(data), self._choice(data)
-        labels = data[feature].values if feature in data.coords else np.arange(counts.shape[1])
-        # a choice that never varies counts half a trial of the other side
-        p = np.clip(choice.mean(), 0.5 / len(choice), 1.0 - 0.5 / len(choice))
-        return dataclasses.replace(self, feature=feature, labels=labels, mean=counts.mean(0), sd=unit_sd(counts), level=np.log(p / (1.0 - p))[None])
-
-    def _feature(self, data: xr.Dataset) -> str:
-        dims = [str(dim) for dim in require_column(data, self.column, "ChoiceDecoding").dims if dim != row_dim(data)]
-        if len(dims) != 1:
-            raise ValueError(f"ChoiceDecoding wants {self.column!r} (trial, feature); it has dims {data[self.column].dims}.")
-        return dims[0]
-
-    def _counts(self, data: xr.Dataset) -> np.ndarray:
-        feature = self._feature(data)
-        counts = data[self.column].transpose(row_dim(data), feature).values.astype(float)
-        if np.isnan(counts).any():
-            raise ValueError(f"Column {self.column!r} holds {int(np.isnan(counts).sum())} NaN: leave those trials or cells out.")
-        return counts
-
-    def _choice(self, data: xr.Dataset) -> np.ndarray:
-        choice = signal(data, self.response)
-        if not np.isin(choice, (0, 1)).all():
-            raise ValueError(f"{self.response!r} holds the values {np.unique(choice)[:6].tolist()}; ChoiceDecoding wants 0 and 1.")
-        return choice
+        counts, feature, labels = features(data, self.column)
+        level = log_odds(choices(data, self.response))
+        return dataclasses.replace(self, feature=feature, labels=labels, mean=counts.mean(0), sd=unit_sd(counts), level=level)
 
     def design(self, data: xr.Dataset) -> bg.Design:
-        counts = self._counts(data)
-        known = 0 if self.mean is None else len(self.mean)
-        if counts.shape[1] != known:
-            raise ValueError(f"Column {self.column!r} has {counts.shape[1]} features; the model was resolved on {known}: fit it, or call model.resolve(data).")
-        each: dict[str, Any] = {"response": self._choice(data)[None]} if self.response in data else {}
+        require_resolved(self.mean)
+        counts = features(data, self.column, self.labels)[0]
+        each: dict[str, Any] = {"response": choices(data, self.response)[None]} if self.response in data else {}
         return bg.Design({"counts": counts}, each | {"cells": {"level": self.level}}, np.ones(len(counts)))
 
     def __call__(self, design: bg.Design) -> None:
@@ -110,10 +86,13 @@ class ChoiceDecoding(bg.AbstractModel):
                 numpyro.sample(self.response, dist.Bernoulli(logits=b + jnp.asarray(counts) @ w.T), obs=observed)
 
     def linear(self, design: bg.Design) -> Linear | None:
-        return linear_of_story(self, design, ("weights", "baseline"))
+        counts = design.shared["counts"]
+        prior = bg.prior.Gaussian(dist.HalfNormal(1.0)).relative_to(1.0 / self.sd)
+        weights = bg.Block("weights", (self.feature,), counts, None, np.ones((1, counts.shape[1]), bool), prior)
+        return stated(design, bg.family.Bernoulli(), self.response, weights, centres={"weights": self.mean})
 
     def coords(self) -> dict[str, np.ndarray]:
-        return {self.feature: self.labels}
+        return {self.feature: np.asarray(self.labels)}
 
     def observed_site(self) -> str:
         return self.response

@@ -182,5 +182,9 @@ FAMILIES: dict[str, list[FamilyCase]] = {
         FamilyCase(lambda: family.Ordinal(3), None, None, _CUTS, "code", (0.0, 1.0, 2.0), plain=False),
         FamilyCase(lambda: family.Ordinal(3, link="probit", cutpoints=dist.Normal(0.0, 2.0)), None, None, _CUTS, "code", (0.0, 1.0, 2.0), plain=False),
     ],
+    "LinearCircular": [
+        FamilyCase(lambda: family.LinearCircular(), None, None, {"sigma": 0.5}, "direction", (0.0, 1.5, 4.0), plain=False),
+        FamilyCase(lambda: family.LinearCircular(scale=0.3), None, None, {}, "direction", (0.0, 1.5, 4.0), plain=False),
+    ],
     "VonMises": [FamilyCase(lambda: family.VonMises(), None, None, {}, "direction", (0.0, 1.5, 4.0), plain=False)],
 }

@@ -17,13 +17,14 @@ from scipy.special import logsumexp
 from synthetic import made_up
 
 import bayesglm as bg
-from bayesglm import _likelihood, _pointwise, family, prior
-from bayesglm._compare import compare
-from bayesglm._cut import Block, cut
-from bayesglm._elpd import clustered_se
+from bayesglm import _likelihood, family, prior
+from bayesglm._comparing import _pointwise
+from bayesglm._comparing._compare import compare
+from bayesglm._comparing._cut import Block, cut
+from bayesglm._comparing._elpd import clustered_se
+from bayesglm._comparing._loo import loo, waic
+from bayesglm._comparing._pointwise import unit_sums
 from bayesglm._likelihood import log_likelihood_chunks, source
-from bayesglm._loo import loo, waic
-from bayesglm._pointwise import unit_sums
 from bayesglm._score import score
 from bayesglm.engine.psis import loo_units
 

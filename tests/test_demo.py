@@ -49,7 +49,7 @@ def test_files_are_found_by_path_and_by_environment(tmp_path, monkeypatch):
 
 
 def test_missing_data_say_how_to_get_them(tmp_path, monkeypatch, capsys):
-    with pytest.raises(ValueError, match=r"there are \['grasshopper'"):
+    with pytest.raises(ValueError, match="there is no such data set; there are .*'grasshopper'"):
         datasets.load("locust")
     with pytest.raises(datasets.MissingData, match=r"pip install 'bayesglm\[demo\]'"):
         datasets.load("grasshopper", tmp_path)

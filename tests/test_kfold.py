@@ -13,10 +13,10 @@ from studies.arrays import folder
 
 import bayesglm as bg
 from bayesglm import basis, family, method, prior
-from bayesglm._compare import compare
+from bayesglm._comparing._compare import compare
+from bayesglm._comparing._kfold_rows import planned, purged
+from bayesglm._comparing._kfold_stacked import stack
 from bayesglm._fit import NotConverged
-from bayesglm._kfold_rows import planned, purged
-from bayesglm._kfold_stacked import stack
 from bayesglm._likelihood import log_mean_chunks, source
 
 G = prior.Gaussian(1.0)

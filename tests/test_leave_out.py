@@ -8,10 +8,11 @@ from scipy.stats import norm
 from synthetic import made_up
 
 import bayesglm as bg
-from bayesglm import _leave_out, basis, family, method, prior
+from bayesglm import basis, family, method, prior
+from bayesglm._comparing import _leave_out
+from bayesglm._comparing._repair import held_out
 from bayesglm._double import double
 from bayesglm._likelihood import source
-from bayesglm._repair import held_out
 
 G = prior.Gaussian(1.0)
 

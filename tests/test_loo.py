@@ -18,10 +18,11 @@ from scipy.special import logsumexp
 from synthetic import made_up
 
 import bayesglm as bg
-from bayesglm import _likelihood, _pointwise, family, prior
-from bayesglm._elpd import Elpd
+from bayesglm import _likelihood, family, prior
+from bayesglm._comparing import _pointwise
+from bayesglm._comparing._elpd import Elpd
+from bayesglm._comparing._pointwise import in_threads
 from bayesglm._likelihood import log_likelihood_chunks, source
-from bayesglm._pointwise import in_threads
 
 G = prior.Gaussian(1.0)
 EXACT = 1e-8
@@ -128,8 +129,8 @@ def test_threads_keep_the_order():
 
 def test_bins_find_their_blocks_in_one_pass(small):
     """The default blocks of bins come from the same pointwise values as ``log_mean_rows``."""
-    from bayesglm._cut import default_block
-    from bayesglm._loo import log_mean_rows
+    from bayesglm._comparing._cut import default_block
+    from bayesglm._comparing._loo import log_mean_rows
 
     expected = default_block({"": small}, log_mean_rows(source(small)), "pointwise log likelihoods")
     found = bg.loo(small, unit="bin")
@@ -183,7 +184,7 @@ def test_a_record_is_a_value(small):
 
 
 def test_more_draws_are_suggested_where_they_help(small):
-    from bayesglm._loo import _noted
+    from bayesglm._comparing._loo import _noted
 
     found = bg.loo(small, block=0.5)
     worse = found.pareto_k.copy()

@@ -4,86 +4,31 @@ from __future__ import annotations
 
 import ast
 import doctest
-import importlib
 import inspect
 import pathlib
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
 import pytest
-import xarray as xr
 from matplotlib.figure import Figure
 from numpyro.distributions import biject_to
 from numpyro.infer.util import log_density
+from reading_room import BUMPS, CASES
 
 import bayesglm as bg
-from bayesglm import basis, family, method, models
+from bayesglm import method, models
 from bayesglm._double import in_double
 from bayesglm.engine.target import latent_sites, traced
 
 SAME = 1e-9  # nats
 RELATIVE = 1e-10  # of 1 + sum |terms|
-BUMPS = basis.RaisedCosine
 
 
-class Case(NamedTuple):
-    """A model of the reading room, its file, and the same model written in terms."""
-
-    file: str
-    make: Callable[[], bg.AbstractModel]
-    twin: Callable[[], bg.GLM]
-
-    @property
-    def module(self) -> Any:
-        return importlib.import_module(f"bayesglm.models.{self.file}")
-
-    def data(self, rows: int = 300) -> xr.Dataset:
-        """A short simulation, in two epochs where rows are bins of time."""
-        data = self.module.simulate(rows)
-        if "time" not in data.dims:
-            return data
-        return data.assign_coords(epoch=("time", np.repeat([0, 1], [rows // 3, rows - rows // 3])))
-
-
-CASES = {
-    "ReceptiveField": Case(
-        "receptive_field",
-        lambda: models.ReceptiveField(BUMPS(3, span=0.1)),
-        lambda: bg.GLM(bg.Baseline() + bg.Stimulus("stimulus", BUMPS(3, span=0.1)), family.Gaussian()),
-    ),
-    "PoissonReceptiveField": Case(
-        "poisson_receptive_field",
-        lambda: models.PoissonReceptiveField(BUMPS(3, span=0.1)),
-        lambda: bg.GLM(bg.Baseline() + bg.Stimulus("stimulus", BUMPS(3, span=0.1))),
-    ),
-    "SpikeHistory": Case(
-        "spike_history",
-        models.SpikeHistory,
-        lambda: bg.GLM(bg.Baseline() + bg.Stimulus("current", BUMPS(5, span=0.1)) + bg.History(BUMPS(5, span=0.1))),
-    ),
-    "SpatialTuning": Case(
-        "spatial_tuning",
-        models.SpatialTuning,
-        lambda: bg.GLM(
-            bg.Baseline() + bg.Tuning("position", basis.BSpline(8)) + bg.Tuning("speed", basis.BSpline(5)) + bg.Tuning("heading", basis.CyclicBSpline(6))
-        ),
-    ),
-    "CoupledPopulation": Case(
-        "coupled_population",
-        models.CoupledPopulation,
-        lambda: bg.GLM(bg.Baseline() + bg.Stimulus("stimulus", BUMPS(5, span=0.1)) + bg.History(BUMPS(4, span=0.05)) + bg.Coupling(BUMPS(3, span=0.05))),
-    ),
-    "ChoiceDecoding": Case(
-        "choice_decoding",
-        models.ChoiceDecoding,
-        lambda: bg.GLM(bg.Baseline() + bg.Linear("counts", name="weights"), family.Bernoulli(), response="choice"),
-    ),
-}
 each_model = pytest.mark.parametrize("name", CASES)
 
 
@@ -94,8 +39,9 @@ def somewhere(model: bg.AbstractModel, design: bg.Design, seed: int) -> dict[str
     return {name: np.asarray(biject_to(site["fn"].support)(0.4 * rng.normal(size=np.shape(site["value"])))) for name, site in sites.items()}
 
 
-def density(model: bg.AbstractModel, design: bg.Design, values: dict[str, Any]) -> float:
-    return float(log_density(model, (design,), {}, values)[0])
+def density(model: bg.AbstractModel) -> Callable[[bg.Design, dict[str, Any]], Any]:
+    """log p(design, values) of the story, compiled once."""
+    return jax.jit(lambda design, values: log_density(model, (design,), {}, values)[0])
 
 
 def test_every_file_is_listed_and_tested() -> None:
@@ -123,12 +69,13 @@ def test_density_equals_the_twins(name: str) -> None:
     model, twin = case.make().resolve(data), case.twin().resolve(data)
     assert model.resolve(data) is model
     design, other = model.design(data), twin.design(data)
+    ours, theirs = density(model), density(twin)
     for seed in range(3):
         values = somewhere(model, design, seed)
         assert {site: np.shape(v["value"]) for site, v in latent_sites(traced(twin, other)).items()} == {site: v.shape for site, v in values.items()}
-        told = density(model, design, values)
-        assert abs(told - density(twin, other, values)) < SAME
-        assert abs(told - density(model, design.padded(), values)) < SAME
+        told = ours(design, values)
+        assert abs(told - theirs(other, values)) < SAME
+        assert abs(told - ours(design.padded(), values)) < SAME
     np.testing.assert_array_equal(design.scored, other.scored)
     assert model.observed_site() == twin.observed_site()
     assert model.has_neurons is twin.has_neurons
@@ -147,7 +94,7 @@ def test_labels_equal_the_twins(name: str) -> None:
     assert set(model.coords()) == set(twin.coords())
     for key, (dims, kernels) in twin.constants().items():
         assert model.constants()[key][0] == dims
-        np.testing.assert_allclose(model.constants()[key][1], kernels, rtol=1e-14)
+        np.testing.assert_allclose(model.constants()[key][1], kernels, rtol=1e-14, atol=1e-14)
     events = [{site: v["infer"].get("event_dims") for site, v in latent_sites(traced(m, m.design(data))).items()} for m in (model, twin)]
     assert all(events[0][site] == (events[1][site] or events[0][site]) for site in events[0])
 
@@ -166,8 +113,9 @@ def test_stated_linear_structure_is_the_twins(name: str) -> None:
         row = []
         for linear in pair:
             hyper = {site: values[site] for site in linear.hyper({"spread": 1.0})}
+            hyper |= {site: jnp.broadcast_to(values[site], (linear.size, *values[site].shape)) for site in linear.shared_sites()}
             w = jax.vmap(linear.pack)(linear.each, {site: values[site] for site in linear.names})
-            laws = jax.vmap(lambda each, h, linear=linear: sum(law.log_prob(h[site]) for site, law in linear.hyper(each).items()))
+            laws = jax.vmap(lambda each, h, linear=linear: sum(jnp.sum(law.log_prob(h[site])) for site, law in linear.hyper(each).items()))
             row.append(jax.vmap(linear.log_likelihood)(linear.each, w, hyper) + jax.vmap(linear.log_prior)(linear.each, w, hyper) + laws(linear.each, hyper))
         found.append(row)
     ours, theirs = np.moveaxis(np.diff(np.array(found), axis=0), 1, 0)
@@ -188,7 +136,7 @@ def test_prior_draws_need_no_response(name: str) -> None:
     assert model.linear(blind) is None
     part = design.at(slice(20, 40))
     assert part.rows == 20
-    assert np.isfinite(density(model, part, somewhere(model, design, 0)))
+    assert np.isfinite(density(model)(part, somewhere(model, design, 0)))
 
 
 @each_model
@@ -201,7 +149,8 @@ def test_docstring_examples(name: str) -> None:
 
 @each_model
 def test_main_simulates_fits_and_draws(name: str, capsys: pytest.CaptureFixture) -> None:
-    figure = CASES[name].module.main({"SpikeHistory": 2_000, "ChoiceDecoding": 200}.get(name, 500), "laplace")  # as the docstrings: programs are shared
+    rows = {"SpikeHistory": 2_000, "ChoiceDecoding": 200, "DecisionKernels": 1_200}.get(name, 500)  # as the docstrings: programs are shared
+    figure = CASES[name].module.main(rows, "laplace")
     assert isinstance(figure, Figure)
     assert figure.axes
     assert "Laplace" in capsys.readouterr().out

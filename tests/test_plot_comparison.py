@@ -13,8 +13,8 @@ from synthetic import made_up
 
 import bayesglm as bg
 from bayesglm import prior
-from bayesglm._compare import compare
-from bayesglm._loo import loo, waic
+from bayesglm._comparing._compare import compare
+from bayesglm._comparing._loo import loo, waic
 
 G = prior.Gaussian(1.0)
 ROWS = 2000

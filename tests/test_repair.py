@@ -15,8 +15,8 @@ from synthetic import made_up
 
 import bayesglm as bg
 from bayesglm import family, method, prior
+from bayesglm._comparing._repair import held_out
 from bayesglm._likelihood import log_likelihood_chunks, source
-from bayesglm._repair import held_out
 
 DRAWS = method.Laplace(num_samples=2000)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bayesglm._stacking import stacking_weights
+from bayesglm._comparing._stacking import stacking_weights
 
 EXACT = 1e-6
 

@@ -11,9 +11,9 @@ from synthetic import made_up
 
 import bayesglm as bg
 from bayesglm import prior
+from bayesglm._comparing._subsample import difference_estimate, has_moments, of_moments
 from bayesglm._double import double
 from bayesglm._likelihood import source
-from bayesglm._subsample import difference_estimate, has_moments, of_moments
 from bayesglm.engine.psis import psis
 
 G = prior.Gaussian(1.0)

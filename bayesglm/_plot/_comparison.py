@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from bayesglm._comparison import LEAST_NATS, NOT, PROB, Compared, Comparison
-from bayesglm._elpd import Elpd, clustered_se, t_quantile
+from bayesglm._comparing._comparison import LEAST_NATS, NOT, PROB, Compared, Comparison
+from bayesglm._comparing._elpd import Elpd, clustered_se, t_quantile
 from bayesglm._plot._style import COLOURS, FAINT, INK, axes_of, look, zero_line
 
 if TYPE_CHECKING:

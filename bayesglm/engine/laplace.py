@@ -59,7 +59,7 @@ quadratic_form = compiled_quickly(_quadratic_form)
 
 
 @compiled_quickly
-def _coordinates(linear: Linear, theta: Any, spread: Any, w: Any, exact: bool) -> tuple[Mode, dict[str, Any]]:
+def coordinates_at(linear: Linear, theta: Any, spread: Any, w: Any, exact: bool) -> tuple[Mode, dict[str, Any]]:
     """The quadratic form at w and the coordinates that follow; ``ratio`` corrects the precision of priors that are not Gaussian."""
     curvature, slope = _quadratic_form(linear, theta, w, exact)
     site = one_scale(linear)
@@ -127,7 +127,7 @@ def approximate(linear: Linear, exact: bool = False, in_log: bool = False) -> Ap
         reference, slope = quadratic_form(surrogate, theta, found.w, exact)
     if learn:
         found = solve(surrogate, theta, found.w, reference, jnp.asarray(_FINE))
-    mode, each = _coordinates(surrogate, theta, spread, found.w, exact)
+    mode, each = coordinates_at(surrogate, theta, spread, found.w, exact)
     return Approximation(mode._replace(converged=found.done), theta, spread, _kind(linear, each))
 
 

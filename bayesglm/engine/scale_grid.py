@@ -47,12 +47,21 @@ def _on_grid(linear: Linear, found: Approximation, points: Any) -> Any:
     return jax.vmap(one)(linear.each, found.mode, found.theta, found.spread)
 
 
+def standard_grid() -> np.ndarray:
+    """Seven points, in spreads around the mode."""
+    return np.linspace(-_REACH, _REACH, _POINTS)
+
+
 def scale_marginals(linear: Linear, found: Approximation) -> Marginals:
     """Seven points of every coordinate's marginal density, weighted by the evidence, joined by a spline of the logarithm."""
+    return joined(np.asarray(_on_grid(linear, found, jnp.asarray(standard_grid()))))
+
+
+def joined(values: np.ndarray) -> Marginals:
+    """Log densities (neuron, K, point) on the standard grid, up to constants, as densities."""
     from scipy.interpolate import CubicSpline
 
-    grid = np.linspace(-_REACH, _REACH, _POINTS)
-    values = np.asarray(_on_grid(linear, found, jnp.asarray(grid)))
+    grid = standard_grid()
     fine = np.linspace(-_REACH, _REACH, _FINE)
     log_density = CubicSpline(grid, np.maximum(values - values.max(-1, keepdims=True), -60.0), axis=-1)(fine)
     step = fine[1] - fine[0]

@@ -3,7 +3,7 @@
 from bayesglm.family._base import AbstractFamily
 from bayesglm.family._binary import Bernoulli
 from bayesglm.family._choices import Binomial, Categorical, Ordinal
-from bayesglm.family._circular import VonMises
+from bayesglm.family._circular import LinearCircular, VonMises
 from bayesglm.family._continuous import Gamma, Gaussian, StudentT
 from bayesglm.family._counts import NegativeBinomial, Poisson, ZeroInflatedPoisson
 
@@ -14,6 +14,7 @@ __all__ = [
     "Categorical",
     "Gamma",
     "Gaussian",
+    "LinearCircular",
     "NegativeBinomial",
     "Ordinal",
     "Poisson",

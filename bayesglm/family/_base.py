@@ -34,6 +34,7 @@ class AbstractFamily(eqx.Module):
 
     counts: ClassVar[bool] = False  # whether the response is a number of spikes, stored as an unsigned integer
     discrete: ClassVar[bool] = False
+    measure: ClassVar[str] = ""  # of what the density is one, where it is not the response as it was given
 
     @property
     def predictors(self) -> Predictors | None:
@@ -90,6 +91,10 @@ class AbstractFamily(eqx.Module):
     def rate(self, eta: Any, hyper: Hyper, dt: Any) -> Any:
         """Spikes/s for spiking families; the mean for the others."""
         return self(eta, hyper, dt).mean / (dt if self.counts else 1.0)
+
+    def gaussian(self, response: Any) -> Any | None:
+        """Numbers (..., J) that are independently Normal(eta_j, sigma^2); None where the family is not Gaussian in eta."""
+        return None
 
     def describe(self) -> str:
         """The family and its link in one short phrase."""

@@ -48,6 +48,9 @@ class Gaussian(AbstractFamily):
         sigma = value_of("sigma", self.scale, hyper)
         return -0.5 * ((y - eta) / sigma) ** 2 - jnp.log(sigma)
 
+    def gaussian(self, response: Any) -> Any:
+        return jnp.asarray(response)[..., None]
+
     def level(self, mean: np.ndarray) -> np.ndarray:
         return np.asarray(mean, float)
 

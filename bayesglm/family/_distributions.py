@@ -12,15 +12,16 @@ from numpyro.distributions import constraints
 from numpyro.distributions.util import von_mises_centered
 
 from bayesglm.family._densities import gamma, log_bessel, negative_binomial, zero_inflated
+from bayesglm.family._sampling import poisson
 
-_LARGEST_MEAN = 1e9  # jax.random.poisson saturates in silence at 2**31 - 1; NaN says so instead
+_LARGEST_MEAN = 1e9  # beyond it NaN, so that no integer overflows in silence
 _TURN = 6.283185307179586
 
 
 def drawn_counts(key: jax.Array, mean: Any) -> jax.Array:
     """Poisson counts of these means, in their precision; NaN where the mean is too large to draw from."""
-    counts = jax.random.poisson(key, jnp.minimum(jnp.nan_to_num(mean), _LARGEST_MEAN), mean.shape)
-    return jnp.where(mean <= _LARGEST_MEAN, counts.astype(mean.dtype), jnp.nan)
+    counts = poisson(key, jnp.minimum(jnp.nan_to_num(mean), _LARGEST_MEAN))
+    return jnp.where(mean <= _LARGEST_MEAN, counts, jnp.nan)
 
 
 class PoissonLogRate(dist.Distribution):
@@ -270,3 +271,39 @@ class VonMisesNatural(dist.Distribution):
     def variance(self) -> jax.Array:
         """Circular variance, 1 - I1(kappa)/I0(kappa)."""
         return 1.0 - i1e(self.concentration) / i0e(self.concentration)
+
+
+class PlanarNormal(dist.Distribution):
+    """An angle theta seen as a Gaussian point of the plane: log p = -|(cos, sin) - (a, b)|^2 / (2 sigma^2) - 2 log sigma - log 2 pi.
+
+    The density is one over the plane. Angles are drawn given that the point lies on the circle: von Mises.
+    """
+
+    support = constraints.real
+    arg_constraints: ClassVar[dict] = {"a": constraints.real, "b": constraints.real, "sigma": constraints.positive, "period": constraints.positive}
+
+    def __init__(self, a: Any, b: Any, sigma: Any, period: Any = _TURN, *, validate_args: bool | None = None) -> None:
+        self.a, self.b, self.sigma, self.period = jnp.broadcast_arrays(*(jnp.asarray(one) for one in (a, b, sigma)), jnp.asarray(period, float))
+        super().__init__(batch_shape=self.a.shape, event_shape=(), validate_args=validate_args)
+
+    def on_the_circle(self) -> VonMisesNatural:
+        """The law of the angle given that the point lies on the circle: concentration |(a, b)| / sigma^2."""
+        return VonMisesNatural(self.a / self.sigma**2, self.b / self.sigma**2, self.period)
+
+    def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
+        return self.on_the_circle().sample(key, sample_shape)
+
+    def log_prob(self, value: Any) -> jax.Array:
+        angle = jnp.asarray(value, self.a.dtype) * (_TURN / self.period)
+        square = (jnp.cos(angle) - self.a) ** 2 + (jnp.sin(angle) - self.b) ** 2
+        return -0.5 * square / self.sigma**2 - 2.0 * jnp.log(self.sigma) - jnp.log(_TURN)
+
+    @property
+    def mean(self) -> jax.Array:
+        """Direction of (a, b), in [0, period)."""
+        return self.on_the_circle().mean
+
+    @property
+    def variance(self) -> jax.Array:
+        """Circular variance of the angle."""
+        return self.on_the_circle().variance

@@ -22,6 +22,7 @@ class Problem(eqx.Module):
     linear: Linear | None
     labels: tuple = eqx.field(static=True)  # one a neuron: keys derive from them
     make_story: Callable[[], StoryTarget] = eqx.field(static=True)
+    collapsed: Any = None  # a Gaussian response with more columns than rows: the wide block's weights integrated out
 
     def keys(self, key: Any, size: int) -> Any:
         """One key a posterior, from the neuron's name, never from its position."""

@@ -18,7 +18,9 @@ from bayesglm.engine.linear import Linear
 from bayesglm.engine.psis import psis
 from bayesglm.engine.scale_grid import scale_marginals
 from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, refuse_samples_only, whole
+from bayesglm.method._collapsed import collapsed_laplace
 from bayesglm.method._loop import by_chain, constrained
+from bayesglm.method._separation import separation_notes
 from bayesglm.method.map import refuse_separable, separable
 
 _BLOCK = 100  # draws evaluated at once
@@ -62,6 +64,8 @@ class Laplace(AbstractMethod):
     def run(self, problem: Problem, key: Any, monitor: Monitor) -> Draws:
         if problem.linear is None:
             raise ValueError("method='laplace' needs a model that is linear in its weights (GLM, or one that states linear=); use 'nuts' or 'map'.")
+        if problem.collapsed is not None:
+            return collapsed_laplace(problem, key, monitor, self.num_samples)
         linear = arrays(problem.linear)
         refuse_samples_only(linear, "laplace")
         refuse_kinks(linear)
@@ -83,7 +87,7 @@ class Laplace(AbstractMethod):
         joint = target.each is None
         stats = {"lp": by_chain(log_p, joint), "log_ratio": by_chain(log_ratio, joint)}
         fine = np.asarray(found.mode.converged & ~separable(linear, found.mode.w))
-        per_neuron, notes = {"converged": fine, "pareto_k": k}, _notes(k)
+        per_neuron, notes = {"converged": fine, "pareto_k": k}, (*_notes(k), *separation_notes(problem, linear, found.mode.w))
         if self.check == "filters":
             shift = _filter_shifts(problem, linear, found.coordinates.each, monitor)
             per_neuron["filter_shift"] = shift

@@ -16,7 +16,9 @@ from bayesglm.engine.laplace import approximate, kinked, kinks, start
 from bayesglm.engine.linear import Linear
 from bayesglm.engine.newton import modes
 from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, as_numpy, named, refuse_samples_only, whole
+from bayesglm.method._collapsed import collapsed_mode
 from bayesglm.method._generic_map import generic_mode
+from bayesglm.method._separation import separation_notes
 
 _TOLERANCE = 1e-16  # nats: a mode within 1.4e-8 posterior sds
 _ETA_LIMIT = 60.0  # |eta| beyond which a problem is called separable
@@ -46,6 +48,8 @@ class MAP(AbstractMethod):
     def run(self, problem: Problem, key: Any, monitor: Monitor) -> Draws:
         if problem.linear is None:
             return generic_mode(arrays(problem.make_story()), 10 * self.max_steps)
+        if problem.collapsed is not None:
+            return collapsed_mode(problem, monitor)
         linear = arrays(problem.linear)
         refuse_samples_only(linear, "map")
         refuse_learned_kinks(linear)
@@ -59,6 +63,7 @@ class MAP(AbstractMethod):
         found = found._replace(w=jnp.where(jnp.isfinite(found.w), found.w, 0.0))
         monitor(1, 1, None, f"{int(found.steps.max())} steps")
         refuse_separable(problem, linear, found.w)
+        notes = (*notes, *separation_notes(problem, linear, found.w))
         return _draws(linear, theta, found, converged & ~separable(linear, found.w), evidence, notes)
 
 

@@ -13,8 +13,10 @@ from bayesglm.engine.laplace import approximate
 from bayesglm.engine.linear_target import usable_precision
 from bayesglm.engine.target import AbstractTarget
 from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, checked_precision, standard_normal, whole
+from bayesglm.method._collapsed import collapsed_nuts
 from bayesglm.method._generic import prepare_generic
 from bayesglm.method._loop import Settings, by_chain, constrained, sample
+from bayesglm.method._separation import separation_notes, spread_out_scale
 from bayesglm.method.map import refuse_separable
 
 
@@ -56,6 +58,8 @@ class NUTS(AbstractMethod):
             raise ValueError(f"NUTS(target_accept={self.target_accept}): between 0.5 and 1; 0.8 is usual, 0.95 for difficult posteriors.")
 
     def run(self, problem: Problem, key: Any, monitor: Monitor) -> Draws:
+        if problem.collapsed is not None:
+            return collapsed_nuts(self, problem, key, monitor)
         if problem.linear is not None:
             return self._whitened(problem, key, monitor)
         target = arrays(problem.make_story())
@@ -71,12 +75,14 @@ class NUTS(AbstractMethod):
         found = approximate(linear)
         refuse_separable(problem, linear, found.mode.w)
         precision, notes = usable_precision(linear, self.precision)
-        target = engine_target(linear, found.coordinates, precision)
-        rough = isinstance(found.coordinates, Diagonal) or any(prior.samples_only for prior in linear.priors)
+        coordinates = spread_out_scale(linear, found)
+        target = engine_target(linear, coordinates, precision)
+        rough = isinstance(coordinates, Diagonal) or any(prior.samples_only for prior in linear.priors)
         settings = Settings(self.num_warmup or (500 if rough else 150), self.target_accept or 0.8, self.max_tree_depth, False, rough)
         keys = problem.chain_keys(key, target.size, self.num_chains)
         starts = standard_normal(keys, target.dim)
         sampled = sample(target, settings, starts, keys, self.num_samples, monitor, step_size=0.5)
+        notes = (*notes, *separation_notes(problem, linear, found.mode.w))
         return _draws(target, sampled, {"mode_converged": found.mode.converged}, notes)
 
 

@@ -16,11 +16,11 @@ from scipy.special import logsumexp
 
 import bayesglm as bg
 from bayesglm import method, prior
-from bayesglm._cut import Block, cut
-from bayesglm._elpd import Elpd, clustered_se, t_quantile
+from bayesglm._comparing._cut import Block, cut
+from bayesglm._comparing._elpd import Elpd, clustered_se, t_quantile
+from bayesglm._comparing._pointwise import unit_sums
 from bayesglm._fit import NotConverged
 from bayesglm._likelihood import source
-from bayesglm._pointwise import unit_sums
 
 DT, TAU = 0.05, 0.25  # s: bins, and the correlation time of every covariate and of the hidden drive
 SECONDS = 450.0  # 1,800 correlation times

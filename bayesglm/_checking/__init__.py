@@ -1,0 +1,1 @@
+"""Whether a fit can be believed: convergence, predictive checks, time rescaling, drift, couplings."""

@@ -1,0 +1,1 @@
+"""Which model predicts better, by how much, and whether that can be told."""

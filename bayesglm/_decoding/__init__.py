@@ -1,0 +1,1 @@
+"""What neurons tell: inversion of encoding models, decoders, their scores."""

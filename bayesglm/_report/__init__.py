@@ -1,0 +1,3 @@
+"""One page about a fit, for paper and phone."""
+
+from bayesglm._report._report import report as report
