@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
@@ -212,7 +213,7 @@ def _plain(key: Any) -> Any:
     """A key as whole numbers, to be kept."""
     if isinstance(key, (int, np.integer)):
         return int(key)
-    typed = jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
+    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     return tuple(np.ravel(jax.random.key_data(key) if typed else key).tolist())
 
 

@@ -1,5 +1,6 @@
 """The documentation site: ``make docs``."""
 
+import re
 from importlib.metadata import version as installed
 
 project = "bayesglm"
@@ -38,3 +39,17 @@ html_theme_options = {
     "show_toc_level": 2,
     "secondary_sidebar_items": ["page-toc"],
 }
+
+_LITERAL = re.compile(r"(``.*?``|`[^`]+`|\*\*[^*]+\*\*|(?<![\w*])\*\w[^*]*\*(?!\w))")
+
+
+def _plain(app: object, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Docstrings hold equations as plain text: a bar or a star there is no markup."""
+    for i, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...", ".. ")):
+            parts = _LITERAL.split(line)
+            lines[i] = "".join(part if n % 2 else re.sub(r"(?<!\\)([|*])", r"\\\1", part) for n, part in enumerate(parts))
+
+
+def setup(app: object) -> None:
+    app.connect("autodoc-process-docstring", _plain, priority=400)  # before numpydoc

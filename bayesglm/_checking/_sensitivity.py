@@ -230,7 +230,7 @@ def _keys(draws: xr.DataArray, inner: list[Any]) -> list[tuple]:
 
 def _moved(values: np.ndarray, log_density: np.ndarray, group: str) -> np.ndarray:
     """ArviZ's sensitivity of (chain, draw, entry) to a component's log density (chain, draw)."""
-    from arviz_stats import psense
+    from arviz_stats.psense import psense
 
     if not values.shape[2] or np.ptp(log_density) == 0.0:  # a flat prior has no power
         return np.zeros(values.shape[2])
