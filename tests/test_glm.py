@@ -238,6 +238,7 @@ def test_the_counter_counts() -> None:
 
 def test_second_map_of_a_shape_compiles_nothing(fit_small_map: bg.Fit, model_small: bg.GLM) -> None:
     assert like_small(1).sizes["time"] == ROWS == fit_small_map.data.sizes["time"]
+    quietly(model_small, like_small(2), "map")  # programs of earlier tests may have been let go
     with compilations() as seen:
         quietly(model_small, like_small(1), "map")
     assert len(seen) == 0
@@ -245,6 +246,7 @@ def test_second_map_of_a_shape_compiles_nothing(fit_small_map: bg.Fit, model_sma
 
 def test_second_nuts_of_a_shape_compiles_nothing_and_keys_decide(fit_small_nuts: bg.Fit, model_small: bg.GLM, recording_small: Any) -> None:
     how = method.NUTS(num_samples=250, num_chains=2)
+    quietly(model_small, like_small(2), how)  # programs of earlier tests may have been let go
     with compilations() as seen:
         quietly(model_small, like_small(1), how)
         again = quietly(model_small, recording_small, how)

@@ -184,6 +184,7 @@ def test_least_squares_on_cosine_and_sine_is_ridge(trials):
     np.testing.assert_allclose(bg.predict(found).values[0, 0], np.rad2deg(np.arctan2(towards[:, 1], towards[:, 0])) % 360, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_nuts_agrees_with_the_dense_route_under_a_learned_scale(trials, monkeypatch):
     """Means within 4 MCSE and spreads, the scale's too."""
     model = bg.GLM(bg.Baseline() + bg.Linear("counts", prior.Gaussian(dist.LogNormal(-1.5, 0.3))), family.Bernoulli(), response="choice")
@@ -198,6 +199,7 @@ def test_nuts_agrees_with_the_dense_route_under_a_learned_scale(trials, monkeypa
         np.testing.assert_allclose(a.std((0, 1)), b.std((0, 1)), rtol=0.25)
 
 
+@pytest.mark.slow
 def test_scales_of_classes_and_lengths_agree_with_the_dense_route(trials, monkeypatch):
     """The marginal mode of a learned scale and lengthscale of a process over classes."""
     model = bg.GLM(bg.Baseline() + bg.Linear("counts", prior.GaussianProcess(over="class", period=360.0)), family.Categorical(), response="side")
