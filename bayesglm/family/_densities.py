@@ -15,6 +15,7 @@ from jax.scipy.special import gammaln, i0e, i1e
 
 _SMALL = 1e-2  # below it log(1 + x)/x comes from its series: the quotient's derivatives lose digits there
 _LEAST = 1e-30  # dispersion that stands for none
+_SEEN_AT_ONCE = 16  # counts
 _STEPS = 10  # of Gamma's recurrence, after which Stirling's series is exact to double precision
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
 _NEAR = 0.25  # square of the concentration below which Bessel ratios come from their series
@@ -100,14 +101,22 @@ def _logistic_jvp(primals: tuple, tangents: tuple) -> tuple[Any, Any]:
     return s, s * (1.0 - s) * tangents[0]
 
 
+def _rising_term(a: Any, k: Any, order: int) -> Any:
+    """log(1 + a k), or its derivative of this order in a."""
+    return jnp.log1p(a * k) if order == 0 else -math.factorial(order - 1) * (-k / (1.0 + a * k)) ** order
+
+
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
 def tabulated_rising(dispersion: Any, y: Any, size: int, order: int = 0) -> Any:
     """log_rising of whole y below ``size`` and a scalar a, or its derivative of this order in a; NaN for a larger y.
 
     A table of ``size`` numbers is looked up: an evaluation of log_rising in every row costs more than the rest of a gradient.
     """
+    if size <= _SEEN_AT_ONCE:  # comparisons that the compiler fuses with the rest of a row; a look-up costs more than the exponential
+        terms = [jnp.where(y > k, _rising_term(dispersion, float(k), order), 0.0) for k in range(1, size - 1)]
+        return jnp.where(y < size, sum(terms, jnp.zeros(jnp.shape(y), jnp.result_type(dispersion))), jnp.nan)
     k = jnp.arange(size - 1.0)
-    each = jnp.log1p(dispersion * k) if order == 0 else -math.factorial(order - 1) * (-k / (1.0 + dispersion * k)) ** order
+    each = _rising_term(dispersion, k, order)
     return jnp.take(jnp.concatenate([jnp.zeros(1), jnp.cumsum(each)]), y, mode="fill", fill_value=jnp.nan)
 
 
