@@ -129,7 +129,12 @@ ROWS = {
             receivers=1,
             posterior=True,
             passengers=16,
-            entries=(*our("hmc single", "nuts", "nuts single", "fit hmc single", repeats=3), Entry("numpyro", "part run", calls=0, repeats=1)),
+            entries=(
+                Entry("bayesglm", "hmc single", calls=1, repeats=3),
+                Entry("bayesglm", "fit hmc single", calls=1, repeats=3),
+                Entry("bayesglm", "nuts", calls=0, repeats=1),
+                Entry("numpyro", "part run", calls=0, repeats=1),
+            ),
             goals=(Goal("hmc single", "cold", 200, "numpyro", "part run"), Goal("nuts", "cold", 200, "numpyro", "part run")),
         ),
         Row(
