@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: env demo test slow bench models docs lint format clean
+.PHONY: env demo test slow bench models notebooks notebooks-fast docs lint format clean
 
 env: $(STAMP)
 
@@ -38,6 +38,18 @@ bench: $(STAMP)
 models: $(STAMP)
 	mkdir -p models_output
 	cd models_output && for model in ../models/[a-z]*.py; do echo "$$model"; ../$(RUN) "$$model" || exit 1; done
+
+# The notebooks, again, outputs kept; a quarter of an hour. One: make notebooks NAMES=08_workflow
+notebooks: $(STAMP)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[notebooks]'
+	$(RUN) notebooks/run.py $(NAMES)
+
+# Do their claims hold at small sizes? Outputs are thrown away; two at a time.
+notebooks-fast: export JAX_COMPILATION_CACHE_DIR := $(CURDIR)/.jax_cache
+notebooks-fast: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS := 0.5
+notebooks-fast: $(STAMP)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[notebooks]'
+	ls notebooks/*.ipynb | xargs -P 2 -n 1 $(RUN) notebooks/run.py --fast
 
 docs: $(STAMP)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[docs]'

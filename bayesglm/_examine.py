@@ -44,7 +44,7 @@ def examine(model: AbstractModel, design: Design) -> tuple[str, ...]:
     notes = [
         _silence(model, design, scored, labels, flat),
         _separable(model, blocks, scored),
-        *_collinearity(tuple(b for b in blocks if b.name not in pooled), design, flat),
+        *_collinearity(tuple(b for b in blocks if b.name not in pooled), design, flat, _on_values(model)),
     ]
     kept = tuple(note for note in notes if note)
     for note in kept:
@@ -81,8 +81,16 @@ def _separable(model: AbstractModel, blocks: tuple, scored: np.ndarray) -> str:
     )
 
 
-def _collinearity(blocks: tuple, design: Design, flat: list[str]) -> list[str]:
-    """Constant columns, and columns that the others explain; of each neuron's own columns only where a flat prior needs to know."""
+def _on_values(model: AbstractModel) -> set[str]:
+    """Names of the terms whose columns are functions of a value: splines and levels sum to one, because they are made so."""
+    return {term.name for term in getattr(model, "terms", ()) if term.bases and term.lagged is None}
+
+
+def _collinearity(blocks: tuple, design: Design, flat: list[str], on_values: set[str]) -> list[str]:
+    """Constant columns, and columns that the others explain; of each neuron's own columns only where a flat prior needs to know.
+
+    That the functions of a value sum to one, as the baseline does, is no news about the data: only what is collinear besides is noted.
+    """
     rows = np.asarray(design.scored) > 0
     if flat and any(b.own is not None for b in blocks):
         _refuse_own(blocks, design, flat)
@@ -94,7 +102,7 @@ def _collinearity(blocks: tuple, design: Design, flat: list[str]) -> list[str]:
         return []
     parts = [(b.name, np.asarray(b.shared)[rows].reshape(int(rows.sum()), -1)) for b in seen]
     has_baseline = any(b.name == "baseline" for b in blocks)
-    notes, owners, scaled, constant = [], [], [], []
+    notes, owners, scaled, constant, free = [], [], [], [], []
     for name, columns in parts:
         sd = columns.std(0)
         still = sd <= 1e-12 * (1.0 + np.abs(columns.mean(0)))
@@ -106,8 +114,11 @@ def _collinearity(blocks: tuple, design: Design, flat: list[str]) -> list[str]:
         norm = np.sqrt((centred**2).sum(0))
         scaled.append(centred / np.where(norm > 0, norm, 1.0))
         owners += [name] * columns.shape[1]
-    involved = _null_terms(np.concatenate(scaled, 1), np.array(owners))
-    collinear = [name for name in involved if any(b.name == name and b.mask.all() for b in blocks)]
+        free += [not (name in on_values and _sum_is_constant(columns)), *[True] * (columns.shape[1] - 1)][: columns.shape[1]]
+    together, names = np.concatenate(scaled, 1), np.array(owners)
+    involved = _null_terms(together, names)
+    besides = involved if all(free) else _null_terms(together[:, free], names[free])
+    collinear = [name for name in besides if any(b.name == name and b.mask.all() for b in blocks)]
     if collinear:
         notes.append(
             f"columns of {collinear} are collinear{' with one another or the baseline' if has_baseline else ''}: only their sum is informed by the data"
@@ -117,6 +128,11 @@ def _collinearity(blocks: tuple, design: Design, flat: list[str]) -> list[str]:
     if stuck:
         raise ValueError(_NO_POSTERIOR.format(involved=involved, stuck=stuck))
     return notes
+
+
+def _sum_is_constant(columns: np.ndarray) -> bool:
+    total = columns.sum(1)
+    return bool(np.ptp(total) <= 1e-9 * (1.0 + np.abs(total).max(initial=0.0)))
 
 
 def _refuse_own(blocks: tuple, design: Design, flat: list[str]) -> None:

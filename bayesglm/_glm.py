@@ -112,7 +112,7 @@ class GLM(AbstractModel):
             raise ValueError(f"The response {self.response!r} holds {column.dtype} values; it wants numbers: code two categories as 0 and 1.")
         spiking = self.family.counts or self.family.discrete
         binary = self.family.discrete and not self.family.counts and set(np.unique(column.values[~np.isnan(column.values)])) <= {0, 1}
-        return Response(self.response, receivers, everyone, bin_width(data), spiking, binary)
+        return Response(self.response, receivers, everyone, bin_width(data), spiking, binary, self.family.own_unit)
 
     def design(self, data: xr.Dataset) -> Design:
         if self.target is None:

@@ -18,7 +18,8 @@ from bayesglm._model import Block, Design
 from bayesglm.engine.scales import plain
 from bayesglm.prior._base import site_values
 from bayesglm.prior._distributions import EvidenceScale
-from bayesglm.prior._scale import describe_scale
+from bayesglm.prior._scale import MANY, describe_scale
+from bayesglm.terms import Linear
 
 _DRAWS = 200  # of learned parameters
 _COLUMNS = ("term", "specified", "resolved", "weights", "sd of eta")
@@ -119,7 +120,7 @@ def prior_summary(model: GLM, data: xr.Dataset) -> PriorSummary:
     family = {site: law for site, (law, _) in resolved.family.hyper(resolved.response, 1.0).items()}
     own = {"term": "family", "specified": model.family.describe(), "resolved": resolved.family.describe(), "learned": _in_words(family), "weights": None}
     labels = resolved.coords().get("neuron") if resolved.has_neurons else None
-    return PriorSummary((*rows, own | {"sd_eta": None}), labels, _notes(rows))
+    return PriorSummary((*rows, own | {"sd_eta": None}), labels, (*_notes(rows), *_shared_out(model, resolved)))
 
 
 def _row(block: Block, specified: str, design: Design, centred: bool, several: int) -> dict[str, Any]:
@@ -186,6 +187,18 @@ def _law_in_words(law: Distribution) -> str:
 def _notes(rows: list[dict[str, Any]]) -> tuple[str, ...]:
     flat = [row["term"] for row in rows if not np.isfinite(row["sd_eta"]).all()]
     return (f"{flat} have a flat prior: it has no sd, and no prior predictive",) if flat else ()
+
+
+def _shared_out(model: GLM, resolved: GLM) -> tuple[str, ...]:
+    """Where a default scale is narrower because a column has many entries."""
+    if resolved.family.own_unit:
+        return ()
+    entries = {one.name: int(np.prod(one.shape or ())) for one in resolved.terms if isinstance(one, Linear) and model.terms[one.name].prior is None}
+    return tuple(
+        f"{name!r} has {count} entries: the default scale is HalfNormal(sqrt({MANY} / {count})), so that eta's prior sd is what it is for {MANY}"
+        for name, count in entries.items()
+        if count > MANY
+    )
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

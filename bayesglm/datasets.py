@@ -11,6 +11,9 @@ from typing import NamedTuple
 import xarray as xr
 
 from bayesglm import _loaders as loaders
+from bayesglm._cell_twins import current_injection_twin as current_injection_twin
+from bayesglm._cell_twins import retina_twin as retina_twin
+from bayesglm._image_twin import image_twin as image_twin
 from bayesglm._twins import choice_twin as choice_twin
 from bayesglm._twins import orientation_twin as orientation_twin
 

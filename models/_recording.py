@@ -45,6 +45,11 @@ def log_odds(choice: np.ndarray) -> np.ndarray:
     return np.log(p / (1.0 - p))[None]
 
 
+def shrinkage(cells: int) -> float:
+    """Width of the half-normal law of a learned scale: 1, beyond 20 cells sqrt(20 / cells), so that eta's prior sd stays near three."""
+    return min(1.0, float(np.sqrt(20.0 / cells)))
+
+
 def spike_counts(data: xr.Dataset, labels: tuple | None = None) -> np.ndarray:
     """Counts (row, neuron) of exactly the neurons ``labels`` (None: whoever is there)."""
     if "observed" in data:

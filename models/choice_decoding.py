@@ -14,7 +14,7 @@ import xarray as xr
 
 import bayesglm as bg
 from bayesglm.engine.linear import Linear
-from bayesglm.models._recording import choices, features, log_odds, require_resolved, unit_sd
+from bayesglm.models._recording import choices, features, log_odds, require_resolved, shrinkage, unit_sd
 from bayesglm.models._stated import stated
 
 
@@ -23,9 +23,10 @@ class ChoiceDecoding(bg.AbstractModel):
 
     choice(i) ~ Bernoulli(1 / (1 + exp(-eta(i)))),  eta(i) = b + sum_f w_f counts_f(i)
 
-    w_f ~ Normal(0, (tau / sd(counts_f))^2),  tau ~ HalfNormal(1);  eta at the mean counts ~ StudentT(3, logit(mean choice), 2.5).
-    Without a prior, more cells than trials decode the training set perfectly and mean nothing; here tau is learned, and a
-    probability of 0.9 is meant to be right nine times in ten.
+    w_f ~ Normal(0, (tau / sd(counts_f))^2),  tau ~ HalfNormal(min(1, sqrt(20 / cells)));  eta at the mean counts ~ StudentT(3,
+    logit(mean choice), 2.5). Without a prior, more cells than trials decode the training set perfectly and mean nothing;
+    here tau is learned, under a law that shares what eta may move among the cells, and a probability of 0.9 is meant to be
+    right nine times in ten.
 
     Parameters
     ----------
@@ -77,7 +78,7 @@ class ChoiceDecoding(bg.AbstractModel):
     def __call__(self, design: bg.Design) -> None:
         counts = design.shared["counts"]
         with numpyro.plate("neuron", 1, dim=-1):  # one decision maker: the plate leaves no dim in the posterior
-            scale = numpyro.sample("weights_scale", dist.HalfNormal(1.0))
+            scale = numpyro.sample("weights_scale", dist.HalfNormal(shrinkage(len(self.sd))))
             law = dist.Normal(0.0, scale[:, None] / self.sd)
             w = numpyro.sample("weights", law.to_event(1), infer={"event_dims": [self.feature]})
             b = numpyro.sample("baseline", dist.StudentT(3.0, design.each["cells"]["level"] - w @ self.mean, 2.5))
@@ -87,7 +88,7 @@ class ChoiceDecoding(bg.AbstractModel):
 
     def linear(self, design: bg.Design) -> Linear | None:
         counts = design.shared["counts"]
-        prior = bg.prior.Gaussian(dist.HalfNormal(1.0)).relative_to(1.0 / self.sd)
+        prior = bg.prior.Gaussian(dist.HalfNormal(shrinkage(len(self.sd)))).relative_to(1.0 / self.sd)
         weights = bg.Block("weights", (self.feature,), counts, None, np.ones((1, counts.shape[1]), bool), prior)
         return stated(design, bg.family.Bernoulli(), self.response, weights, centres={"weights": self.mean})
 

@@ -15,7 +15,7 @@ import xarray as xr
 import bayesglm as bg
 from bayesglm._data import period
 from bayesglm.engine.linear import Linear
-from bayesglm.models._recording import features, require_resolved, signal, unit_sd
+from bayesglm.models._recording import features, require_resolved, shrinkage, signal, unit_sd
 from bayesglm.models._stated import stated
 
 
@@ -25,10 +25,10 @@ class OrientationDecoding(bg.AbstractModel):
     log p(theta(i)) = a(i) cos theta(i) + b(i) sin theta(i) - log I0(sqrt(a(i)^2 + b(i)^2)) - log period,
     (a(i), b(i)) = beta + sum_f w_f counts_f(i),  theta in turns of 2 pi a period
 
-    w_fc ~ Normal(0, (tau / sd(counts_f))^2),  tau ~ HalfNormal(1);  (a, b) at the mean counts ~ StudentT(3, those of the shown
-    angles alone, 2.5). The direction of (a, b) is the decoded angle, its length how sure the cells are. For independent
-    Poisson cells with circular tuning kappa_f cos(theta - theta_f) it is Bayes' rule, with w_f = kappa_f (cos theta_f,
-    sin theta_f). Squared errors of raw degrees know nothing of the circle.
+    w_fc ~ Normal(0, (tau / sd(counts_f))^2),  tau ~ HalfNormal(min(1, sqrt(20 / cells)));  (a, b) at the mean counts ~
+    StudentT(3, those of the shown angles alone, 2.5). The direction of (a, b) is the decoded angle, its length how sure the
+    cells are. For independent Poisson cells with circular tuning kappa_f cos(theta - theta_f) it is Bayes' rule, with
+    w_f = kappa_f (cos theta_f, sin theta_f). Squared errors of raw degrees know nothing of the circle.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class OrientationDecoding(bg.AbstractModel):
     def __call__(self, design: bg.Design) -> None:
         counts = design.shared["counts"]
         with numpyro.plate("neuron", 1, dim=-1):  # one decision maker: the plate leaves no dim in the posterior
-            tau = numpyro.sample("weights_scale", dist.HalfNormal(1.0))
+            tau = numpyro.sample("weights_scale", dist.HalfNormal(shrinkage(len(self.sd))))
             law = dist.Normal(0.0, jnp.broadcast_to(tau[:, None, None] / self.sd[:, None], (1, len(self.sd), 2)))
             w = numpyro.sample("weights", law.to_event(2), infer={"event_dims": [self.feature, "component"]})
             law = dist.StudentT(3.0, design.each["cells"]["level"] - jnp.einsum("f,nfc->nc", self.mean, w), 2.5)
@@ -97,7 +97,7 @@ class OrientationDecoding(bg.AbstractModel):
 
     def linear(self, design: bg.Design) -> Linear | None:
         counts = design.shared["counts"]
-        prior = bg.prior.Gaussian(dist.HalfNormal(1.0)).relative_to(1.0 / self.sd[:, None])
+        prior = bg.prior.Gaussian(dist.HalfNormal(shrinkage(len(self.sd)))).relative_to(1.0 / self.sd[:, None])
         weights = bg.Block("weights", (self.feature,), counts, None, np.ones((1, counts.shape[1]), bool), prior)
         return stated(design, bg.family.VonMises(self.period), self.response, weights, centres={"weights": self.mean})
 

@@ -163,6 +163,17 @@ def test_collinear_columns_are_said_and_their_sum_is_right() -> None:
     np.testing.assert_allclose(both.posterior["stimulus"], both.posterior["copy"], rtol=1e-6, atol=1e-9)
 
 
+def test_functions_that_sum_to_one_are_no_news_and_collinear_curves_are() -> None:
+    """Splines and levels sum to one, as the baseline does, whatever the data: only what the data add to that is said."""
+    data = like_small(6)
+    data = data.assign(copy=data["stimulus"], side=("time", np.arange(ROWS) % 2))
+    curve = bg.Tuning("stimulus", bg.basis.BSpline(5), prior.Gaussian(1.0))
+    sides = bg.Tuning("side", bg.basis.OneHot(), prior.Gaussian(1.0))
+    assert fit(bg.Baseline() + curve + sides, data).stats["notes"] == ()  # a warning would be an error here
+    with pytest.warns(DesignNote, match=r"columns of \['copy', 'stimulus'\] are collinear"):
+        fit(bg.Baseline() + curve + sides + bg.Tuning("copy", bg.basis.BSpline(5), prior.Gaussian(1.0)), data)
+
+
 def test_a_constant_column_is_said_and_changes_nothing() -> None:
     data = like_small(6).assign(still=("time", np.full(ROWS, 3.0)))
     with pytest.warns(DesignNote, match=r"1 column\(s\) of term 'still' are constant"):

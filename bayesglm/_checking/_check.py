@@ -13,7 +13,8 @@ import numpy as np
 import xarray as xr
 
 from bayesglm._checking._design import before, columns_of
-from bayesglm._checking._drift import BEYOND, WITHIN, Drift, drift, name_of
+from bayesglm._checking._drift import drift
+from bayesglm._checking._drifted import BEYOND, WITHIN, Drift, name_of
 from bayesglm._checking._held_out import held_out
 from bayesglm._checking._items import DRIFT, STAGES, Item, Status, judged, unassessed, worst
 from bayesglm._checking._parts import after, notes

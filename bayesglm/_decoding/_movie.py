@@ -17,8 +17,9 @@ from scipy.special import ndtr
 from bayesglm._convolve import convolve
 from bayesglm._data import epoch_ids, row_dim
 from bayesglm._decoding._decode import DecodeNote, judged
+from bayesglm._decoding._law import Law, law_of, series_of
 from bayesglm._decoding._target_terms import reading
-from bayesglm._decoding._windows import Windows, averaged, window_coords, windows_of
+from bayesglm._decoding._windows import Windows, window_coords, windows_of
 from bayesglm._likelihood import Source, response_of, source
 from bayesglm._progress import progress_bar
 from bayesglm._training import training_data
@@ -33,23 +34,7 @@ PROB = 0.9
 _STEPS, _HALVINGS = 60, 30  # of Newton's method, and of a step
 _DONE, _CLOSE = 1e-8, 1e-6  # nats left to gain: at the mode, and where rounding stops a step
 _LARGEST, _TOGETHER = 1 << 28, 1 << 21  # numbers of a Hessian and of what it is made of (2 GiB), and of these at once
-_SURE = 3.0  # standard errors from zero from which a correlation is part of the prior
 _BISECTIONS = 50
-
-
-class Law(NamedTuple):
-    """The stimulus before any spike: Gaussian entries (feature,), each correlated by ``phi`` from one window to the next within an epoch."""
-
-    mean: np.ndarray
-    sd: np.ndarray
-    phi: np.ndarray
-
-    def precision(self, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Diagonal (window, feature) of the precision, and the entries between a window and the next; the last of an epoch has none."""
-        last = np.r_[starts[1:], True][:, None]
-        scale = 1.0 / (self.sd**2 * (1.0 - self.phi**2))
-        diagonal = scale * (1.0 + self.phi**2 * (1.0 - starts[:, None] - last))
-        return diagonal, np.where(last, 0.0, -self.phi * scale)
 
 
 class Problem(NamedTuple):
@@ -76,7 +61,7 @@ def decode_stimulus(fit: Fit, data: xr.Dataset, target: str, prior: Any, window:
     """What ``bg.decode`` returns for a target that enters through ``Stimulus``; the arguments are its own."""
     term, train = _stimulus(fit, target), training_data(fit)
     windows = windows_of(data, window)
-    law = _law(train, target, prior, window)
+    law = law_of(train, target, prior, window)
     hidden = data.assign({target: _hidden(data, train[target], law)})
     made = source(fit, hidden, kept, common=False)
     y = np.asarray(response_of(made), float)
@@ -132,36 +117,6 @@ def _refuse_size(problem: Problem, filters: np.ndarray) -> None:
             f"decode: {problem.windows.count} frames of {features} numbers that filters of {lags} rows tie together want {numbers * 8 / 2**30:.0f} GiB: "
             f"decode a shorter stretch (data.isel(...)), or longer frames (window=)."
         )
-
-
-def _series(column: xr.DataArray, data: xr.Dataset, windows: Windows) -> np.ndarray:
-    """(window, feature) means of a column."""
-    values = column.transpose(row_dim(data), ...).values.astype(float)
-    return np.stack([averaged(one, windows, None) for one in values.reshape(len(values), -1).T], 1)
-
-
-def _law(train: xr.Dataset, target: str, prior: Any, window: float | None) -> Law:
-    windows = windows_of(train, window)
-    series = _series(train[target], train, windows)
-    if isinstance(prior, str) and prior == "occupancy":
-        mean, sd = np.nanmean(series, 0), np.nanstd(series, 0)
-        pairs = ((series[1:] - mean) * (series[:-1] - mean))[~windows.starts[1:]]
-        count = np.isfinite(pairs).sum(0)
-        phi = np.nan_to_num(np.nansum(pairs, 0) / np.maximum(count, 1) / np.where(sd > 0, sd, 1.0) ** 2)
-        return _positive(Law(mean, sd, np.where(np.abs(phi) > _SURE / np.sqrt(np.maximum(count, 1)), phi, 0.0)), prior)
-    pair = np.asarray(prior, float) if not isinstance(prior, str) else np.zeros(0)
-    if pair.shape != (2,):
-        raise ValueError(f"decode(prior={prior!r}) of a stimulus is 'occupancy' or a pair (mean, sd): a series without any prior is not determined by spikes.")
-    every = np.ones(series.shape[1])
-    return _positive(Law(pair[0] * every, pair[1] * every, 0.0 * every), prior)
-
-
-def _positive(law: Law, prior: Any) -> Law:
-    bad = ~(np.isfinite(law.mean) & np.isfinite(law.sd) & (law.sd > 0))
-    if bad.any():
-        mean, sd = law.mean[bad][0], law.sd[bad][0]
-        raise ValueError(f"decode(prior={prior!r}): the stimulus has mean {mean:g} and sd {sd:g}; it wants a finite mean and a sd above zero.")
-    return law._replace(phi=np.clip(law.phi, -0.999, 0.999))
 
 
 class Others(NamedTuple):
@@ -314,7 +269,7 @@ def _labelled(fit: Fit, data: xr.Dataset, trained: xr.DataArray, problem: Proble
         high = ndtr((modes - levels.mean()) / sds).mean(0).reshape(shape)
         variables["probability_high"] = (dims, high, {"long_name": f"p({target} is {levels[1]:g}), of the Gaussian relaxation"})
     if target in data:
-        variables["truth"] = placed(_series(data[target], data, windows))
+        variables["truth"] = placed(series_of(data[target], data, windows))
     lost = sum(not one.converged for one in found)
     if lost:
         warnings.warn(f"decode: the stimulus of {lost} of {len(found)} draws did not reach its mode.", DecodeNote, stacklevel=4)

@@ -7,9 +7,11 @@ from bayesglm._plot._comparison import khat as khat
 from bayesglm._plot._coupling import coupling as coupling
 from bayesglm._plot._curves import tuning as tuning
 from bayesglm._plot._decoded import decoded as decoded
+from bayesglm._plot._dissimilarity import dissimilarity as dissimilarity
 from bayesglm._plot._drift import drift as drift
 from bayesglm._plot._filters import filters as filters
 from bayesglm._plot._posterior_check import posterior_check as posterior_check
+from bayesglm._plot._receptive_field import receptive_field as receptive_field
 from bayesglm._plot._rescale import rescale as rescale
 from bayesglm._plot._simulation import simulation as simulation
 from bayesglm._plot._spikes import raster as raster
@@ -20,6 +22,7 @@ __all__ = [
     "comparison",
     "coupling",
     "decoded",
+    "dissimilarity",
     "drift",
     "elpd",
     "filters",
@@ -27,6 +30,7 @@ __all__ = [
     "posterior_check",
     "raster",
     "rate",
+    "receptive_field",
     "rescale",
     "simulation",
     "tuning",

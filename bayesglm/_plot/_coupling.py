@@ -1,4 +1,4 @@
-"""Functional coupling between cells: small filters, or a map of net effects."""
+"""Functional coupling between cells: small filters, a map of net effects, or net effects against a distance."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from bayesglm import _filters as verbs
-from bayesglm._plot._style import COLOURS, FAINT, INK, NARROW, WIDE, Bands, bands, draw_band, heading, lag_axis, legend, look, new_figure, zero_line
+from bayesglm._plot._style import COLOURS, FAINT, INK, NARROW, WIDE, Bands, bands, chosen, draw_band, heading, lag_axis, legend, look, new_figure, zero_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,13 +17,18 @@ if TYPE_CHECKING:
     from bayesglm._fit import Fit
 
 _SMALL = 8  # receivers and sources up to which every filter is drawn
+_NAMED = 24  # labels that an axis of the map has room for
+_GROUPS = 6  # of pairs at like distance
 
 
-def coupling(fit: Fit, term: str = "coupling", *, figure: Figure | SubFigure | None = None) -> Any:
+def coupling(
+    fit: Fit, term: str = "coupling", *, neurons: Any = None, sources: Any = None, against: Any = None, figure: Figure | SubFigure | None = None
+) -> Any:
     """Draw functional coupling: receivers down, sources across.
 
     Up to eight cells every filter is drawn with its 50 % and 90 % bands, in orange where the 90 % interval of its net
     effect (the sum over lags) leaves zero out. More cells make a map of the median net effects, with a dot on those.
+    ``against`` draws the net effects over what tells the pairs apart: a distance, a difference in tuning.
 
     Parameters
     ----------
@@ -31,6 +36,12 @@ def coupling(fit: Fit, term: str = "coupling", *, figure: Figure | SubFigure | N
         Of a point estimate (MAP) there are neither bands nor marks, and the title says so.
     term : str
         Name of the coupling term.
+    neurons, sources : labels, optional
+        Receivers and sources to draw, in this order; by default all. Cells in the order of their tuning or place make a
+        map that can be read.
+    against : xarray.DataArray (neuron, source), optional
+        A number a pair, with the fit's labels; its name and ``attrs["units"]`` label the axis. The mean over pairs in six
+        equal ranges of it is drawn with its own 90 % band, over posterior draws for these pairs.
     figure : matplotlib Figure or SubFigure, optional
         To draw into.
 
@@ -42,7 +53,7 @@ def coupling(fit: Fit, term: str = "coupling", *, figure: Figure | SubFigure | N
     Raises
     ------
     ValueError
-        Where the term has no sources.
+        Where the term has no sources, for unknown cells, or where ``against`` lacks cells that are drawn.
 
     Notes
     -----
@@ -53,11 +64,15 @@ def coupling(fit: Fit, term: str = "coupling", *, figure: Figure | SubFigure | N
         raise ValueError(f"plot.coupling wants a Coupling term; {term!r} has dims {draws.dims}: bg.plot.filters(fit, {term!r}) draws it.")
     if "neuron" not in draws.dims:
         draws = draws.expand_dims(neuron=[fit.model.response])
-    net = bands(draws.sum("lag", skipna=False, keep_attrs=True))
+    kept = {dim: chosen(draws[dim].values, wanted, draws.sizes[dim], f"{dim}s")[0] for dim, wanted in (("neuron", neurons), ("source", sources))}
+    draws = draws.sel(kept)
+    summed = draws.sum("lag", skipna=False, keep_attrs=True)
     with look():
+        if against is not None:
+            return _over(fit, summed, _placed(against, summed), figure)
         if max(draws.sizes["neuron"], draws.sizes["source"]) <= _SMALL:
-            return _matrix(fit, draws, net, figure)
-        return _map(fit, net, draws.attrs["units"], figure)
+            return _matrix(fit, draws, bands(summed), figure)
+        return _map(fit, bands(summed), draws.attrs["units"], figure)
 
 
 def excludes_zero(net: Bands) -> xr.DataArray:
@@ -130,6 +145,56 @@ def _map(fit: Fit, net: Bands, units: str, figure: Any) -> Any:
 
 
 def _label(axis: Any, labels: np.ndarray) -> None:
-    """About ten of the labels."""
-    step = max(1, -(-len(labels) // 12))
+    """As many of the labels as there is room for."""
+    step = max(1, -(-len(labels) // _NAMED))
     axis.set_ticks(np.arange(0, len(labels), step), [str(label) for label in labels[::step]])
+    if len(labels) > _NAMED // 2:
+        axis.set_tick_params(labelsize=7)
+
+
+def _placed(against: Any, net: xr.DataArray) -> xr.DataArray:
+    """``against`` for the pairs that are drawn, NaN where there is no coupling."""
+    wants = "a DataArray with the dims neuron and source, and their labels in the fit"
+    if not isinstance(against, xr.DataArray) or set(against.dims) != {"neuron", "source"}:
+        raise ValueError(f"plot.coupling(against=) wants {wants}; got {getattr(against, 'dims', type(against).__name__)}.")
+    missing = [label for dim in ("neuron", "source") for label in net[dim].values.tolist() if label not in against[dim].values.tolist()]
+    if missing:
+        raise ValueError(f"plot.coupling(against=) lacks the cells {missing[:8]}; it wants {wants}.")
+    placed = against.sel(neuron=net["neuron"], source=net["source"]).transpose("neuron", "source").astype(float)
+    return placed.where(net.isel(chain=0, draw=0, drop=True).notnull()).rename(against.name or "against")
+
+
+def _over(fit: Fit, net: xr.DataArray, x: xr.DataArray, figure: Any) -> Any:
+    """Net effects with their intervals over a number of each pair, and their means in ranges of it."""
+    made = new_figure(figure, 5.6, 4.2)
+    ax = made.add_subplot()
+    found = bands(net)
+    marked = excludes_zero(found).values & np.isfinite(x.values)
+    for kind, colour, name in ((~marked & np.isfinite(x.values), COLOURS[0], ""), (marked, COLOURS[1], "it leaves zero out")):
+        if found.wide is not None:
+            ax.vlines(x.values[kind], *(found.wide.sel(bound=bound).values[kind] for bound in ("lower", "upper")), color=colour, linewidth=0.7, alpha=0.35)
+        label = name or ("a pair" if found.wide is None else f"a pair: median, {WIDE:.0%} interval")
+        ax.plot(x.values[kind], found.line.values[kind], "o", color=colour, markersize=2.6, label=label)
+    _means(ax, net, x)
+    zero_line(ax)
+    units = x.attrs.get("units", "")
+    ax.set(xlabel=f"{x.name} ({units})" if units else str(x.name), ylabel=f"net effect, sum over lags\n({net.attrs['units']})")
+    legend(made, ax)
+    marks = "" if fit.point else f"of {int(np.isfinite(x.values).sum())} pairs the {WIDE:.0%} interval of {int(marked.sum())} leaves zero out"
+    heading(made, fit, "functional coupling: net effect", marks)
+    return made
+
+
+def _means(ax: Axes, net: xr.DataArray, x: xr.DataArray) -> None:
+    """Means over the pairs in equal ranges, with the band of the posterior draws."""
+    edges = np.linspace(float(x.min()), float(x.max()), _GROUPS + 1)
+    group = np.clip(np.digitize(x.values, edges[1:-1]), 0, _GROUPS - 1)
+    for k in range(_GROUPS):
+        inside = xr.DataArray((group == k) & np.isfinite(x.values), x.coords)
+        if not inside.any():
+            continue
+        mean = bands(net.where(inside).mean(("neuron", "source"), keep_attrs=True))
+        ends = edges[k : k + 2]
+        if mean.wide is not None:
+            ax.fill_between(ends, *(float(mean.wide.sel(bound=bound)) for bound in ("lower", "upper")), color=INK, alpha=0.3, linewidth=0)
+        ax.plot(ends, [float(mean.line)] * 2, color=INK, linewidth=1.8, label="mean over pairs, with its band" if k == 0 else "")

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from bayesglm import _filters as verbs
-from bayesglm._checking._drift import BEYOND, Drift
+from bayesglm._checking._drifted import BEYOND, Drift
 from bayesglm._plot._filters import lagged, unit
 from bayesglm._plot._style import COLOURS, INK, Bands, bands, chosen, gain_axis, lag_axis, log_link, look, new_figure, zero_line
 

@@ -9,6 +9,7 @@ import xarray as xr
 
 from bayesglm import _filters as verbs
 from bayesglm._glm import GLM
+from bayesglm._plot._receptive_field import receptive_field, space_of
 from bayesglm._plot._style import COLOURS, bands, chosen, draw_band, gain_axis, heading, lag_axis, legend, log_link, look, new_figure, zero_line
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def filters(fit: Fit, term: str | None = None, *, neurons: Any = None, figure: F
     -------
     matplotlib.figure.Figure
         Lags in ms (s beyond one second); the left axis is on the scale of the linear predictor, the right one, where the
-        link is logarithmic, the gain exp(k). Of sources or features the seven with the largest median are drawn.
+        link is logarithmic, the gain exp(k). Of sources or features the seven with the largest median are drawn; of a
+        movie's filter the picture of ``receptive_field``.
 
     Raises
     ------
@@ -58,6 +60,8 @@ def filters(fit: Fit, term: str | None = None, *, neurons: Any = None, figure: F
     """
     terms = [term] if term is not None else lagged(fit)
     drawn = {name: verbs.filters(fit, name) for name in terms}
+    if len(terms) == 1 and len(space_of(drawn[terms[0]])) == 2:
+        return receptive_field(fit, terms[0], neurons=neurons, figure=figure)
     panels, note = _panels(drawn, neurons)
     across = len(terms) if len(terms) > 1 else min(_ACROSS, len(panels))
     down = -(-len(panels) // across)

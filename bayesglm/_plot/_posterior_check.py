@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from bayesglm._checking._posterior_check import LEVEL, PosteriorCheck
+from bayesglm._checking._posterior_checked import LEVEL, PosteriorCheck
 from bayesglm._plot._style import COLOURS, FAINT, INK, chosen, look, new_figure, zero_line
 
 if TYPE_CHECKING:

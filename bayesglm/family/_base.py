@@ -34,6 +34,7 @@ class AbstractFamily(eqx.Module):
 
     counts: ClassVar[bool] = False  # whether the response is a number of spikes, stored as an unsigned integer
     discrete: ClassVar[bool] = False
+    own_unit: ClassVar[bool] = False  # whether eta is in the response's unit, whatever that is, and no logarithm or quantile
     measure: ClassVar[str] = ""  # of what the density is one, where it is not the response as it was given
 
     @property

@@ -147,6 +147,7 @@ class LinearCircular(AbstractAngle):
 
     scale: Any = eqx.field(default=None, converter=own("LinearCircular", "scale"))
     measure: ClassVar[str] = "(cos, sin)"
+    own_unit: ClassVar[bool] = True
 
     def hyper(self, name: str, spread: Any = 1.0) -> dict[str, tuple[Distribution, bool]]:
         return site("sigma", self.scale, HalfStudentT(4.0, 1.0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -34,6 +34,7 @@ class Gaussian(AbstractFamily):
     """
 
     scale: Any = eqx.field(default=None, converter=own("Gaussian", "scale"))
+    own_unit: ClassVar[bool] = True
 
     def check(self, column: str, response: np.ndarray) -> None:
         finite_response(column, response, "family.Gaussian")
@@ -74,6 +75,7 @@ class StudentT(AbstractFamily):
 
     df: Any = eqx.field(default=4.0, converter=own("StudentT", "df"))
     scale: Any = eqx.field(default=None, converter=own("StudentT", "scale"))
+    own_unit: ClassVar[bool] = True
 
     def check(self, column: str, response: np.ndarray) -> None:
         finite_response(column, response, "family.StudentT")

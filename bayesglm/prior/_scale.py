@@ -6,11 +6,21 @@ import numbers
 from typing import Any
 
 import numpy as np
-from numpyro.distributions import Distribution, constraints
+from numpyro.distributions import Distribution, HalfNormal, constraints
 
 from bayesglm.prior._distributions import EvidenceScale
 
 Scale = Any  # float | Distribution | "evidence"
+MANY = 20  # columns beyond which the default scale of a linear effect shrinks
+
+
+def shared_out(columns: int) -> HalfNormal:
+    """Default law of the scale of ``columns`` weights of standardised columns: HalfNormal(1), HalfNormal(sqrt(20 / columns)) beyond 20.
+
+    The prior sd of eta is then at most sqrt(20) = 4.5 (root mean square; the median is 3) however many columns there are,
+    where HalfNormal(1) makes it sqrt(columns): 26 log odds for 691 neurons, with which every trial is foretold to be certain.
+    """
+    return HalfNormal(1.0 if columns <= MANY else float(np.sqrt(MANY / columns)))
 
 
 def learned(scale: Scale) -> bool:

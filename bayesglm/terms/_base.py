@@ -25,6 +25,7 @@ class Response(eqx.Module):
     dt: float = eqx.field(static=True)
     spiking: bool = eqx.field(static=True)  # counts or binary: history kernels have peak 1
     binary: bool = eqx.field(default=False, static=True)  # 0 or 1: on trial rows its past enters as -1 or +1
+    own_unit: bool = eqx.field(default=False, static=True)  # eta is in the response's unit, and no logarithm or quantile
 
     @property
     def size(self) -> int:

@@ -11,6 +11,7 @@ import xarray as xr
 
 from bayesglm._data import neurons, require_column, row_dim
 from bayesglm.prior import AbstractPrior, Gaussian, StudentT
+from bayesglm.prior._scale import shared_out
 from bayesglm.terms._base import AbstractTerm, Columns, Response, positions, resolved, settled
 
 
@@ -23,20 +24,32 @@ class Baseline(AbstractTerm):
     Parameters
     ----------
     prior : AbstractPrior, optional
-        Any other prior is on ``baseline`` itself, around zero.
+        Any other prior is on ``baseline`` itself, around zero, unless it is ``centred``.
+    centred : bool
+        Put ``prior`` where the default one is: on the predictor at the average of all other columns, around link(training
+        mean). ``Baseline(prior.Gaussian(1.0), centred=True)`` says that the typical rate is known within a factor of e.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bayesglm as bg
+    >>> data = bg.recording(dt=0.1, spikes=np.array([[1], [0], [2], [1]]))
+    >>> fit = bg.fit(bg.GLM(bg.Baseline(bg.prior.Gaussian(1e-3), centred=True)), data, "map", progress=False)
+    >>> round(float(np.exp(fit.posterior["baseline"]).squeeze()), 6)
+    1.0
     """
 
     prior: AbstractPrior | None = None
     name: str = eqx.field(default="baseline", static=True)
-    centred: bool = eqx.field(default=False, static=True)
+    centred: bool = eqx.field(default=False, static=True, kw_only=True)
     shape: tuple[int, ...] | None = eqx.field(default=None, static=True)
     centre: np.ndarray | None = None
 
     def resolve(self, data: xr.Dataset, response: Response) -> Baseline:
         if resolved(self):
             return self
-        default = self.prior is None
-        return settled(self, prior=StudentT(3.0, 2.5) if default else self.prior, centred=default, shape=(), centre=np.zeros(()))
+        centred = self.centred or self.prior is None
+        return settled(self, prior=self.prior or StudentT(3.0, 2.5), centred=centred, shape=(), centre=np.zeros(()))
 
     def columns(self, data: xr.Dataset, response: Response) -> Columns:
         return Columns(np.ones(data.sizes[row_dim(data)]), None, {})
@@ -57,7 +70,10 @@ class Linear(AbstractTerm):
     column : str
         A column of the recording, (row, ...).
     prior : AbstractPrior, optional
-        Default Gaussian(tau), tau ~ HalfNormal(1), per training sd of each entry.
+        Default Gaussian(tau), tau ~ HalfNormal(1), per training sd of each entry. Beyond 20 entries, where eta is a
+        logarithm, log odds or the like (every family but Gaussian, StudentT and LinearCircular), tau ~
+        HalfNormal(sqrt(20 / entries)): the prior sd of eta then stays near three, where HalfNormal(1) would let it grow
+        with the square root of the entries.
     name : str, optional
         Default: the column's name.
     """
@@ -79,9 +95,11 @@ class Linear(AbstractTerm):
         values, dims, own = covariate(data, self.column, response, "Linear")
         require_numbers(values, 1 if own else 0, self.column)
         sd = positive_sd(values, (0, 1) if own else 0, self.column)
-        prior = self.prior or Gaussian(dist.HalfNormal(1.0)).relative_to(1.0 / sd)
+        shape = values.shape[2 if own else 1 :]
+        law = dist.HalfNormal(1.0) if response.own_unit else shared_out(int(np.prod(shape)))
+        prior = self.prior or Gaussian(law).relative_to(1.0 / sd)
         labels = {dim: feature_labels(data, dim) for dim in dims}
-        return settled(self, prior=prior, shape=values.shape[2 if own else 1 :], labels=labels, centre=column_mean(values, 1 if own else 0), sd=sd)
+        return settled(self, prior=prior, shape=shape, labels=labels, centre=column_mean(values, 1 if own else 0), sd=sd)
 
     def columns(self, data: xr.Dataset, response: Response) -> Columns:
         values, _, own = covariate(data, self.column, response, "Linear")
