@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bayesglm._checking._rescale import rescale
     from bayesglm._checking._sensitivity import sensitivity
     from bayesglm._comparing._compare import compare
+    from bayesglm._comparing._forward import forward_selection
     from bayesglm._comparing._kfold import kfold
     from bayesglm._comparing._loo import loo, waic
     from bayesglm._data import angle, bin_spikes, concat, folds, from_pynapple, from_trials, recording, signal, split
@@ -59,6 +60,7 @@ _WHERE = {
     "drift": "_checking._drift",
     "cross_validate": "_decoding._cross_validate",
     **dict.fromkeys(("decoding_score", "reliability"), "_decoding._decoding_score"),
+    "forward_selection": "_comparing._forward",
     "kfold": "_comparing._kfold",
     **dict.fromkeys(("loo", "waic"), "_comparing._loo"),
     "posterior_check": "_checking._posterior_check",

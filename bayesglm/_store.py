@@ -116,7 +116,7 @@ def load(path: str | os.PathLike, *, model: AbstractModel | None = None) -> Fit:
     known = _model(header, model, recording, source)
     _check_labels(known, idata)
     scored = header["scored"].values if "scored" in header else None
-    return Fit(known, recording, idata, parts["method"], MappingProxyType(parts["stats"]), scored)
+    return Fit(known, recording, idata, parts["method"], MappingProxyType(parts["stats"]), scored, _written(header))
 
 
 def _header(fit: Fit, lost: list[str]) -> xr.Dataset:
@@ -135,6 +135,8 @@ def _header(fit: Fit, lost: list[str]) -> xr.Dataset:
     stats = to_json(_writable(fit.stats, "stats", lost))
     scored = {} if fit.scored is None else {"scored": ("scored_row", np.asarray(fit.scored))}
     attrs = {"format": FORMAT, "version": version("bayesglm"), "model_class": type(fit.model).__name__, "model": model, "method": method, "stats": stats}
+    if model and fit.given is not None:
+        attrs["given"] = to_json(fit.given)
     return xr.Dataset(scored, attrs=attrs)
 
 
@@ -182,6 +184,12 @@ def _model(header: xr.Dataset, given: AbstractModel | None, recording: xr.Datase
     if recording is None and getattr(given, "target", given) is None:
         raise ValueError("load(model=) got a model that is not resolved: pass model.resolve(data), with the data it was fitted to.")
     return given if recording is None else given.resolve(recording)
+
+
+def _written(header: xr.Dataset) -> AbstractModel | None:
+    """The model as it was written, before any data fixed its numbers; files of earlier versions have none."""
+    found = from_json(header.attrs["given"]) if "given" in header.attrs else None
+    return found if isinstance(found, AbstractModel) else None
 
 
 def _check_labels(model: AbstractModel, idata: xr.DataTree) -> None:

@@ -13,16 +13,17 @@ import xarray as xr
 from bayesglm import _loaders as loaders
 from bayesglm._cell_twins import current_injection_twin as current_injection_twin
 from bayesglm._cell_twins import retina_twin as retina_twin
+from bayesglm._download import MissingData as MissingData
+from bayesglm._download import Source, downloaded
 from bayesglm._image_twin import image_twin as image_twin
+from bayesglm._mosaic_twin import mosaic_twin as mosaic_twin
 from bayesglm._twins import choice_twin as choice_twin
 from bayesglm._twins import orientation_twin as orientation_twin
+from bayesglm._twins_navigation import navigation_twin as navigation_twin
 
 ENVIRONMENT = "BAYESGLM_DATA"
+_RAW = "https://raw.githubusercontent.com"
 _COPY = "set the environment variable BAYESGLM_DATA to a folder that holds the folder {folder!r}, or pass path= to a folder with the files."
-
-
-class MissingData(ValueError):
-    """The files of a data set are not on this machine; the sentence says how to get them."""
 
 
 class _Set(NamedTuple):
@@ -32,13 +33,16 @@ class _Set(NamedTuple):
     folder: str  # under BAYESGLM_DATA
     mend: str = _COPY
     shipped: Callable[[], Path | None] = lambda: None  # where another package has put the files
+    terms: str = ""  # whose, and under which licence
+    sources: tuple[Source, ...] = ()  # of the files, where the public ones are these very files
 
 
-def load(name: str, path: str | os.PathLike | None = None) -> xr.Dataset:
+def load(name: str, path: str | os.PathLike | None = None, *, progress: bool = True) -> xr.Dataset:
     """Load a public recording.
 
-    The files are looked for in ``path``, in the set's folder under the folder that the environment variable
-    ``BAYESGLM_DATA`` names, and in the packages that ship them. Nothing is downloaded.
+    The files are looked for in ``path`` and, without it, in the set's folder under the folder that the environment variable
+    ``BAYESGLM_DATA`` names, then in the packages that ship them, then in the cache. What is in none of them is downloaded
+    into the cache, checked against its SHA-256, and kept whole or not at all, if the set is one of ``downloadable()``.
 
     Parameters
     ----------
@@ -50,17 +54,19 @@ def load(name: str, path: str | os.PathLike | None = None) -> xr.Dataset:
     path : path, optional
         A folder with the files of the set; of a set with one file also that file, whatever its name (your own copy of
         "retinal_ganglion_cells", "neuromatch_choice", "stringer_orientations").
+    progress : bool
+        Whether a download shows a bar and prints whose the data are, under which licence, and where they are kept.
 
     Returns
     -------
     xarray.Dataset
-        A recording (see ``bayesglm.recording``); ``attrs["source"]`` says whose.
+        A recording (see ``bayesglm.recording``); ``attrs["source"]`` says whose, ``attrs["licence"]`` under which licence.
 
     Raises
     ------
     ValueError
         For an unknown name (the sentence lists the known ones), a file of another layout, or where files are missing
-        (``MissingData``).
+        or cannot be downloaded (``MissingData``; the sentence says what to do).
 
     References
     ----------
@@ -77,15 +83,8 @@ def load(name: str, path: str | os.PathLike | None = None) -> xr.Dataset:
     if name not in _SETS:
         raise ValueError(f"datasets.load({name!r}): there is no such data set; there are {sorted(_SETS)}.")
     wanted = _SETS[name]
-    if path is not None and Path(path).is_file():
-        if len(wanted.files) > 1:
-            raise ValueError(f"datasets.load({name!r}) reads the files {list(wanted.files)}: pass path= to the folder that holds them.")
-        return wanted.read(Path(path))
-    folder = _folder(name, wanted, path)
-    missing = [file for file in wanted.files if not (folder / file).is_file()]
-    if missing:
-        raise MissingData(f"The data set {name!r} wants the files {missing} in {folder}, which has none of that name: {_mend(wanted)}")
-    return wanted.read(*(folder / file for file in wanted.files))
+    data = wanted.read(*_files(name, wanted, path, progress))
+    return data.assign_attrs(licence=wanted.terms) if wanted.terms else data
 
 
 def available() -> dict[str, str]:
@@ -100,21 +99,49 @@ def available() -> dict[str, str]:
     return {name: wanted.about for name, wanted in _SETS.items()}
 
 
+def downloadable() -> list[str]:
+    """Names of the data sets that ``load`` downloads where they are not on this machine.
+
+    The files of the others were made from public ones, by hand or by programs that are not here: nothing fetches them.
+
+    Examples
+    --------
+    >>> import bayesglm as bg
+    >>> bg.datasets.downloadable()
+    ['coupled_simulation', 'grasshopper', 'ibl_500', 'place_cell', 'retina_light', 'spikes_and_field']
+    """
+    return sorted(name for name, wanted in _SETS.items() if wanted.sources)
+
+
 def _mend(wanted: _Set) -> str:
     return wanted.mend.format(folder=wanted.folder)
 
 
-def _folder(name: str, wanted: _Set, path: str | os.PathLike | None) -> Path:
-    """The folder stated, else the first that is there."""
+def _files(name: str, wanted: _Set, path: str | os.PathLike | None, progress: bool) -> list[Path]:
+    """The files of a set, from the first place that has them all."""
     if path is not None:
-        return Path(path)
-    own = Path(os.environ[ENVIRONMENT]) / wanted.folder if ENVIRONMENT in os.environ else None
-    if own is not None and own.is_dir():
-        return own
-    shipped = wanted.shipped()
-    if shipped is None:
-        raise MissingData(f"The data set {name!r} is not on this machine: {_mend(wanted)}")
-    return shipped
+        return _own(name, wanted, Path(path))
+    folders = [Path(os.environ[ENVIRONMENT]) / wanted.folder] if os.environ.get(ENVIRONMENT) else []
+    folders = [folder for folder in (*folders, wanted.shipped()) if folder is not None]
+    found = next((folder for folder in folders if all((folder / file).is_file() for file in wanted.files)), None)
+    if found is not None:
+        return [found / file for file in wanted.files]
+    if wanted.sources:
+        return downloaded(name, wanted.folder, wanted.files, wanted.sources, wanted.terms, _mend(wanted), progress)
+    looked = f" (looked in {', '.join(map(str, folders))} for {list(wanted.files)})" if folders else ""
+    raise MissingData(f"The data set {name!r} is not on this machine{looked}: {_mend(wanted)}")
+
+
+def _own(name: str, wanted: _Set, path: Path) -> list[Path]:
+    """The files of the user's own copy."""
+    if path.is_file():
+        if len(wanted.files) > 1:
+            raise ValueError(f"datasets.load({name!r}) reads the files {list(wanted.files)}: pass path= to the folder that holds them.")
+        return [path]
+    missing = [file for file in wanted.files if not (path / file).is_file()]
+    if missing:
+        raise MissingData(f"The data set {name!r} wants the files {missing} in {path}, which has none of that name: {_mend(wanted)}")
+    return [path / file for file in wanted.files]
 
 
 def _nitime() -> Path | None:

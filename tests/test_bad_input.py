@@ -167,11 +167,11 @@ def test_functions_that_sum_to_one_are_no_news_and_collinear_curves_are() -> Non
     """Splines and levels sum to one, as the baseline does, whatever the data: only what the data add to that is said."""
     data = like_small(6)
     data = data.assign(copy=data["stimulus"], side=("time", np.arange(ROWS) % 2))
-    curve = bg.Tuning("stimulus", bg.basis.BSpline(5), prior.Gaussian(1.0))
-    sides = bg.Tuning("side", bg.basis.OneHot(), prior.Gaussian(1.0))
+    curve = bg.Tuning("stimulus", basis.BSpline(5), prior.Gaussian(1.0))
+    sides = bg.Tuning("side", basis.OneHot(), prior.Gaussian(1.0))
     assert fit(bg.Baseline() + curve + sides, data).stats["notes"] == ()  # a warning would be an error here
     with pytest.warns(DesignNote, match=r"columns of \['copy', 'stimulus'\] are collinear"):
-        fit(bg.Baseline() + curve + sides + bg.Tuning("copy", bg.basis.BSpline(5), prior.Gaussian(1.0)), data)
+        fit(bg.Baseline() + curve + sides + bg.Tuning("copy", basis.BSpline(5), prior.Gaussian(1.0)), data)
 
 
 def test_a_constant_column_is_said_and_changes_nothing() -> None:

@@ -124,6 +124,18 @@ def test_laplace_draws_have_the_exact_gaussian_posterior(trials):
     np.testing.assert_allclose(np.cov(found.T), covariance, atol=6 * sd**2 / np.sqrt(draws))
 
 
+def test_the_mean_of_few_draws_is_the_posteriors(trials):
+    """The normals behind the wide block are balanced over draws; each draw still has the posterior's law."""
+    sd, noise, draws = 0.4, 1.0, 40
+    model = bg.GLM(bg.Linear("counts", prior.Gaussian(sd)), family.Gaussian(noise), response="y")
+    several = np.stack([fit(model, trials, method.Laplace(num_samples=draws), key).posterior["counts"].values[0] for key in range(60)])
+    x, y = trials["counts"].values, trials["y"].values
+    covariance = np.linalg.inv(x.T @ x / noise**2 + np.eye(COLUMNS) / sd**2)
+    np.testing.assert_allclose(several.mean(1), np.broadcast_to(covariance @ x.T @ y, (60, COLUMNS)), atol=1e-7)
+    spread = several[:, 0].var(0, ddof=0) / np.diag(covariance)  # of the first draw, over keys
+    assert spread.mean() == pytest.approx(1.0, abs=4 * np.sqrt(2 / 60 / COLUMNS))
+
+
 def test_laplace_of_classes_has_the_inverse_hessian(trials):
     """Covariance of the weights of three classes: that of the softmax at the mode, and of the prior outside the rows' space."""
     sd, draws = 0.5, 10_000

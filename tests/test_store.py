@@ -74,6 +74,16 @@ def test_the_recording_is_kept_only_when_asked_for(fit_small_map, tmp_path) -> N
     assert kept["spikes"].dtype == np.uint8
 
 
+def test_the_model_as_it_was_written_comes_back(fit_small_map, tmp_path) -> None:
+    """What K-fold learns anew in every fold: nothing that the data fixed may be in it."""
+    save(fit_small_map, tmp_path / "fit.nc", data=True)
+    again = load(tmp_path / "fit.nc")
+    assert same(again.given, fit_small_map.given)
+    assert again.given.target is None and again.model.target is not None
+    held_out = bg.compare({"before": fit_small_map, "after": again}, ic="kfold", k=2, progress=False)
+    assert abs(held_out["after"].elpd.elpd - held_out["before"].elpd.elpd) < 1e-9
+
+
 def test_a_rich_recording_comes_back_exactly(tmp_path) -> None:
     data, model = rich()
     fit = by_hand(model.resolve(data), data)

@@ -143,7 +143,7 @@ def _forgotten(fit: Fit) -> str:
     """Why a fit cannot be made anew; empty where it can."""
     if fit.given is not None and fit.data is not None:
         return ""
-    return "it was loaded from a file and knows neither the model as it was written nor, perhaps, its recording: give the result of bg.kfold(model, data)"
+    return "it was loaded from a file that holds no recording, or no model as it was written: give the result of bg.kfold(model, data)"
 
 
 def _refitted(fit: Fit, models: list[Any], folding: dict[str, Any]) -> Elpd:

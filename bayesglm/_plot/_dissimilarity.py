@@ -61,10 +61,10 @@ def dissimilarity(matrices: xr.DataArray | Mapping[str, xr.DataArray], *, label:
         across = min(_ACROSS, len(named))
         down = -(-len(named) // across)
         made = new_figure(figure, 2.9 * across, 2.7 * down + 0.1)
-        axes = made.subplots(down, across, squeeze=False).flat
+        axes = list(made.subplots(down, across, squeeze=False).flat)
         for ax, (name, one) in zip(axes, named.items(), strict=False):
             _panel(made, ax, name, one, label)
-        for ax in list(axes)[len(named) :]:
+        for ax in axes[len(named) :]:
             ax.remove()
     return made
 

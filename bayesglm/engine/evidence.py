@@ -28,11 +28,16 @@ def log_evidence(linear: Linear, each: Any, theta: Any, w: Any) -> Any:
     log p(y | w) + log p(w | theta) + (P/2) log 2 pi - (1/2) log |H(w) + precision(theta)| + log p(theta), up to terms in y
     alone (MacKay 1992); priors without a kink.
     """
+    return evidence_at(linear, each, theta, w)[0]
+
+
+def evidence_at(linear: Linear, each: Any, theta: Any, w: Any) -> tuple[Any, Any]:
+    """``log_evidence`` and the likelihood's curvature (P, P) at ``w``; of families with several predictors too."""
     hyper, log_hyper = linear.constrain(each, theta)
     value, _, rows = negative_log_likelihood(linear, each, w, hyper)
-    whole = linear.of_one(each).gram(rows[None])[0] + jnp.diag(_bend(linear, each, w, hyper))
-    log_det = 2.0 * jnp.sum(jnp.log(jnp.diagonal(jnp.linalg.cholesky(whole))))
-    return -value + linear.log_prior(each, w, hyper) + log_hyper + 0.5 * (w.size * jnp.log(2 * jnp.pi) - log_det)
+    curvature = linear.of_one(each).gram(rows[None])[0]
+    log_det = 2.0 * jnp.sum(jnp.log(jnp.diagonal(jnp.linalg.cholesky(curvature + jnp.diag(_bend(linear, each, w, hyper))))))
+    return -value + linear.log_prior(each, w, hyper) + log_hyper + 0.5 * (w.size * jnp.log(2 * jnp.pi) - log_det), curvature
 
 
 def value_and_gradient(linear: Linear, each: Any, theta: Any, w: Any) -> tuple[Any, Any]:

@@ -57,12 +57,12 @@ def scale_marginals(linear: Linear, found: Approximation) -> Marginals:
     return joined(np.asarray(_on_grid(linear, found, jnp.asarray(standard_grid()))))
 
 
-def joined(values: np.ndarray) -> Marginals:
-    """Log densities (neuron, K, point) on the standard grid, up to constants, as densities."""
+def joined(values: np.ndarray, grid: np.ndarray | None = None) -> Marginals:
+    """Log densities (neuron, K, point) on a grid (default: the standard one), up to constants, as densities."""
     from scipy.interpolate import CubicSpline
 
-    grid = standard_grid()
-    fine = np.linspace(-_REACH, _REACH, _FINE)
+    grid = standard_grid() if grid is None else grid
+    fine = np.linspace(grid[0], grid[-1], _FINE)
     log_density = CubicSpline(grid, np.maximum(values - values.max(-1, keepdims=True), -60.0), axis=-1)(fine)
     step = fine[1] - fine[0]
     mass = np.exp(log_density)

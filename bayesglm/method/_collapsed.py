@@ -13,6 +13,7 @@ from scipy.special import ndtr
 from bayesglm.engine.collapsed import Collapsed, CollapsedTarget, Found, approximated, at_mode, log_densities, log_evidence, read, scale_marginals
 from bayesglm.engine.evidence import evidence_notes
 from bayesglm.engine.psis import psis
+from bayesglm.engine.rowspace import balanced
 from bayesglm.method._base import Draws, Monitor, Problem, arrays, standard_normal
 from bayesglm.method._loop import Settings, by_chain, sample
 
@@ -111,7 +112,7 @@ def _around(collapsed: Collapsed, theta: np.ndarray, u: np.ndarray) -> tuple[np.
 
 def _sites(collapsed: Collapsed, w: np.ndarray, theta: np.ndarray, rng: list[np.random.Generator]) -> dict[str, np.ndarray]:
     """One chain's values (1, draw, neuron, ...)."""
-    noise = _by_neuron(rng, (len(w), *collapsed.each["z"].shape[1:]))
+    noise = balanced(_by_neuron(rng, (len(w), *collapsed.each["z"].shape[1:])))
     return {name: np.asarray(value)[None] for name, value in read(collapsed, jnp.asarray(w), jnp.asarray(theta), jnp.asarray(noise)).items()}
 
 

@@ -17,6 +17,7 @@ from bayesglm.engine.laplace import Approximation, approximate, kinked
 from bayesglm.engine.linear import Linear
 from bayesglm.engine.psis import psis
 from bayesglm.engine.scale_grid import scale_marginals
+from bayesglm.engine.scale_nodes import by_nodes, draw, log_density, scale_nodes, sites
 from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, refuse_samples_only, whole
 from bayesglm.method._collapsed import collapsed_laplace
 from bayesglm.method._loop import by_chain, constrained
@@ -76,14 +77,15 @@ class Laplace(AbstractMethod):
         monitor(1, 2, None, "mode found")
         keys = problem.keys(key, linear.size)
         z = jax.vmap(lambda k: jax.random.normal(k, (self.num_samples, target.dim)))(keys)
+        if by_nodes(linear, found):
+            return _by_nodes(problem, linear, found, np.array(jnp.moveaxis(z, 0, 1)), monitor)
         z = np.array(jnp.moveaxis(z, 0, 1))[:, :, None]  # (draw, neuron, chain, dim)
         log_q = -0.5 * (z**2).sum(-1)
         if linear.free() and target.each is not None:
             log_q = _draw_scales(linear, found, z)
         log_p = np.concatenate([np.asarray(_log_density(target, z[i : i + _BLOCK])) for i in range(0, len(z), _BLOCK)])
         log_ratio = log_p - log_q
-        k = psis(np.where(np.isfinite(log_ratio), log_ratio, -1e300)[:, :, 0].T)[1]
-        monitor(2, 2, None, f"Pareto k at most {np.max(k):.2f}")
+        k = _pareto_k(log_ratio[:, :, 0], monitor)
         joint = target.each is None
         stats = {"lp": by_chain(log_p, joint), "log_ratio": by_chain(log_ratio, joint)}
         fine = np.asarray(found.mode.converged & ~separable(linear, found.mode.w))
@@ -93,6 +95,25 @@ class Laplace(AbstractMethod):
             per_neuron["filter_shift"] = shift
             notes = (*notes, *_filter_notes(shift))
         return Draws(constrained(target, z), stats, per_neuron, notes, False, not joint)
+
+
+def _by_nodes(problem: Problem, linear: Linear, found: Approximation, z: np.ndarray, monitor: Monitor) -> Draws:
+    """A decoder's scale and weights from a mode a node of the scale, instead of from one."""
+    drawn = draw(linear, scale_nodes(linear, found), z)
+    w, theta = jnp.asarray(drawn.w), jnp.asarray(drawn.theta)
+    log_p = np.asarray(log_density(linear, w, theta))
+    k = _pareto_k(log_p - drawn.log_q, monitor)
+    per_neuron = {"converged": np.asarray(found.mode.converged & ~separable(linear, found.mode.w)), "pareto_k": k}
+    stats = {"lp": log_p[None], "log_ratio": (log_p - drawn.log_q)[None]}
+    made = {name: np.asarray(value)[None] for name, value in sites(linear, w, theta).items()}
+    return Draws(made, stats, per_neuron, (*_notes(k), *separation_notes(problem, linear, found.mode.w)), False, True)
+
+
+def _pareto_k(log_ratio: np.ndarray, monitor: Monitor) -> np.ndarray:
+    """(posterior,) of log ratios (draw, posterior)."""
+    k = psis(np.where(np.isfinite(log_ratio), log_ratio, -1e300).T)[1]
+    monitor(2, 2, None, f"Pareto k at most {np.max(k):.2f}")
+    return k
 
 
 @eqx.filter_jit
