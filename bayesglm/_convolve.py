@@ -43,6 +43,7 @@ def convolve(signal: np.ndarray, kernels: np.ndarray, epochs: np.ndarray, first:
     Returns
     -------
     (row, ..., basis) float64
+        Rows lie next to one another in memory, as the engine reads them.
 
     Examples
     --------
@@ -55,7 +56,7 @@ def convolve(signal: np.ndarray, kernels: np.ndarray, epochs: np.ndarray, first:
     backwards = np.ascontiguousarray(kernels[::-1], dtype=float)  # a window runs from the oldest row to the newest
     last = first + n_lags - 1
     inside = reach(epochs, first, n_lags)
-    out = np.empty((rows, columns.shape[1], n_basis))
+    out = np.empty((columns.shape[1], n_basis, rows))
     step = max(1, _CHUNK // max(1, n_lags * columns.shape[1]))
     for start in range(0, rows, step):
         stop = min(rows, start + step)
@@ -64,8 +65,9 @@ def convolve(signal: np.ndarray, kernels: np.ndarray, epochs: np.ndarray, first:
         if edge.size:
             windows = windows.copy()
             windows[edge] *= _within(epochs, start + edge, first, n_lags)[:, None, :]
-        out[start:stop] = windows @ backwards
-    return out.reshape(*signal.shape, n_basis)
+        for column, one in enumerate(np.moveaxis(windows, 1, 0)):
+            out[column, :, start:stop] = backwards.T @ np.ascontiguousarray(one).T
+    return np.moveaxis(out, 2, 0).reshape(*signal.shape, n_basis)
 
 
 def touched(flags: np.ndarray, epochs: np.ndarray, first: int, n_lags: int) -> np.ndarray:

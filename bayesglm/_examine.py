@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bayesglm._model import AbstractModel, Design
+from bayesglm.engine.collinear import Moments, chunked, moments
 from bayesglm.family import Bernoulli, Categorical, Ordinal
 from bayesglm.method._base import named
 
@@ -91,72 +92,78 @@ def _collinearity(blocks: tuple, design: Design, flat: list[str], on_values: set
 
     That the functions of a value sum to one, as the baseline does, is no news about the data: only what is collinear besides is noted.
     """
-    rows = np.asarray(design.scored) > 0
-    if flat and any(b.own is not None for b in blocks):
+    scored = np.asarray(design.scored) > 0
+    has_baseline = any(b.name == "baseline" for b in blocks)
+    if any(name != "baseline" for name in flat) and any(b.own is not None for b in blocks):
         _refuse_own(blocks, design, flat)
     seen = [b for b in blocks if b.shared is not None and b.name != "baseline"]
-    more = sorted(b.name for b in seen if b.name in flat and int(np.prod(b.mask.shape[1:])) > rows.sum())
+    more = sorted(b.name for b in seen if b.name in flat and int(np.prod(b.mask.shape[1:])) > scored.sum())
     if more:
         raise ValueError(_NO_POSTERIOR.format(involved=more, stuck=more))
     if not seen or sum(int(np.prod(b.mask.shape[1:])) for b in seen) > _LARGEST:
         return []
-    parts = [(b.name, np.asarray(b.shared)[rows].reshape(int(rows.sum()), -1)) for b in seen]
-    has_baseline = any(b.name == "baseline" for b in blocks)
-    notes, owners, scaled, constant, free = [], [], [], [], []
-    for name, columns in parts:
-        sd = columns.std(0)
-        still = sd <= 1e-12 * (1.0 + np.abs(columns.mean(0)))
-        if still.any() and has_baseline:
-            constant.append(name)
-            notes.append(f"{int(still.sum())} column(s) of term {name!r} are constant in the scored rows: their weights come from the prior, not from the data")
-            columns = columns[:, ~still]
-        centred = (columns - columns.mean(0)) if has_baseline else columns
-        norm = np.sqrt((centred**2).sum(0))
-        scaled.append(centred / np.where(norm > 0, norm, 1.0))
-        owners += [name] * columns.shape[1]
-        free += [not (name in on_values and _sum_is_constant(columns)), *[True] * (columns.shape[1] - 1)][: columns.shape[1]]
-    together, names = np.concatenate(scaled, 1), np.array(owners)
-    involved = _null_terms(together, names)
-    besides = involved if all(free) else _null_terms(together[:, free], names[free])
-    collinear = [name for name in besides if any(b.name == name and b.mask.all() for b in blocks)]
+    found = _moments([np.asarray(b.shared).reshape(design.rows, -1) for b in seen], [b.name for b in seen], scored, has_baseline)
+    constant, notes = _constant(found) if has_baseline else np.zeros(len(found.owners), bool), []
+    for name in dict.fromkeys(found.owners[constant].tolist()):
+        many = int((constant & (found.owners == name)).sum())
+        notes.append(f"{many} column(s) of term {name!r} are constant in the scored rows: their weights come from the prior, not from the data")
+    free = ~constant
+    for name in on_values:
+        places = np.flatnonzero(free & (found.owners == name))
+        free[places[:1]] = not _sum_is_constant(found, places)
+    collinear = [name for name in _null_terms(found, free) if any(b.name == name and b.mask.all() for b in blocks)]
     if collinear:
         notes.append(
             f"columns of {collinear} are collinear{' with one another or the baseline' if has_baseline else ''}: only their sum is informed by the data"
         )
-    involved = sorted({*involved, *constant})
-    stuck = sorted(set(flat) & set(involved))
-    if stuck:
-        raise ValueError(_NO_POSTERIOR.format(involved=involved, stuck=stuck))
+    _refuse(found, constant, flat)
     return notes
 
 
-def _sum_is_constant(columns: np.ndarray) -> bool:
-    total = columns.sum(1)
-    return bool(np.ptp(total) <= 1e-9 * (1.0 + np.abs(total).max(initial=0.0)))
+def _refuse(found: Moments, constant: np.ndarray, flat: list[str]) -> None:
+    """Raise where columns under flat priors are constant, or collinear among themselves: a proper prior on one of them would tell them apart."""
+    under = np.isin(found.owners, flat)
+    stuck = sorted({*_null_terms(found, under & ~constant), *found.owners[under & constant].tolist()})
+    if stuck:
+        raise ValueError(_NO_POSTERIOR.format(involved=stuck, stuck=stuck))
+
+
+def _moments(parts: list[np.ndarray], names: list[str], scored: np.ndarray, centred: bool) -> Moments:
+    """Of the scored rows of columns (row, column) side by side, some thousand rows at a time."""
+    owners = np.repeat(names, [part.shape[1] for part in parts])
+    chunks = (np.concatenate([part[at] for part in parts], 1).astype(float) for at in chunked(np.flatnonzero(scored)))
+    return moments(chunks, owners, centred)
+
+
+def _constant(found: Moments) -> np.ndarray:
+    """(column,) bool."""
+    return np.sqrt(np.clip(np.diag(found.covariance), 0.0, None)) <= 1e-12 * (1.0 + np.abs(found.mean))
+
+
+def _sum_is_constant(found: Moments, places: np.ndarray) -> bool:
+    spread = np.sqrt(max(found.covariance[np.ix_(places, places)].sum(), 0.0))
+    return bool(spread <= 1e-6 * (1.0 + np.abs(found.mean[places].sum())))
 
 
 def _refuse_own(blocks: tuple, design: Design, flat: list[str]) -> None:
     """Raise where columns of one neuron alone (a history, its own covariate) are constant, or repeat others, under a flat prior."""
-    kept = [b for b in blocks if b.name != "baseline"]
+    kept = [b for b in blocks if b.name in flat and b.name != "baseline"]
     if sum(int(np.prod(b.mask.shape[1:])) for b in kept) > _LARGEST:
         return
     scored = np.broadcast_to(np.asarray(design.weight()) > 0, (design.rows, design.size))
+    centred = any(b.name == "baseline" for b in blocks)
     for n in range(design.size):
-        parts = [np.asarray(b.shared if b.own is None else b.own[n], float)[scored[:, n]].reshape(scored[:, n].sum(), -1) for b in kept]
-        parts = [columns[:, np.asarray(b.mask[n]).ravel()] for b, columns in zip(kept, parts, strict=True)]
-        columns = np.concatenate(parts, 1)
-        columns = columns - columns.mean(0) if len(kept) < len(blocks) else columns
-        norm = np.sqrt((columns**2).sum(0))
-        owners = np.repeat([b.name for b in kept], [part.shape[1] for part in parts])
-        involved = _null_terms(columns / np.where(norm > 0, norm, 1.0), owners)
-        stuck = sorted(set(flat) & set(involved))
-        if stuck:
-            raise ValueError(_NO_POSTERIOR.format(involved=involved, stuck=stuck))
+        parts = [np.asarray(b.shared if b.own is None else b.own[n]).reshape(design.rows, -1)[:, np.asarray(b.mask[n]).ravel()] for b in kept]
+        found = _moments(parts, [b.name for b in kept], scored[:, n], centred)
+        _refuse(found, _constant(found) if centred else np.zeros(len(found.owners), bool), flat)
 
 
-def _null_terms(scaled: np.ndarray, owners: np.ndarray) -> list[str]:
-    """Terms with a share in directions along which the (normalised) columns vanish."""
-    values, vectors = np.linalg.eigh(scaled.T @ scaled)
+def _null_terms(found: Moments, kept: np.ndarray) -> list[str]:
+    """Terms with a share in directions along which the columns ``kept`` (column,) bool, each scaled to one, vanish."""
+    covariance, owners = found.covariance[np.ix_(kept, kept)], found.owners[kept]
+    power = np.diag(covariance)
+    scale = np.where(power > 0, 1.0 / np.sqrt(np.where(power > 0, power, 1.0)), 0.0)
+    values, vectors = np.linalg.eigh(covariance * scale[:, None] * scale)
     null = vectors[:, values < _RANK * max(values.max(initial=0.0), 1.0)]
     weight = (null**2).sum(1)
     return sorted(set(owners[weight > 1e-6].tolist()))

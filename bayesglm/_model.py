@@ -75,12 +75,22 @@ class Design(eqx.Module):
     def padded(self) -> Design:
         """Rows padded to {1, 1.25, 1.5, 1.75} * 2^k with ``scored`` = 0, so that like sizes share compiled programs."""
         extra = padded_size(self.rows) - self.rows
-        return self._map_rows(lambda leaf, axis: np.pad(leaf, [(0, extra if i == axis else 0) for i in range(leaf.ndim)])) if extra else self
+        return self._map_rows(lambda leaf, axis: _extended(leaf, axis, extra)) if extra else self
 
     def _map_rows(self, change: Any) -> Design:
         shared = jax.tree.map(lambda leaf: change(leaf, 0), self.shared)
         each = {key: value if key == "cells" else jax.tree.map(lambda leaf: change(leaf, 1), value) for key, value in self.each.items()}
         return Design(shared, each, change(self.scored, 0), self.report)
+
+
+def _extended(leaf: Any, axis: int, extra: int) -> np.ndarray:
+    """Zeros behind the end of an axis; the order in memory stays, so that columns are not turned over and back."""
+    leaf = np.asarray(leaf)
+    size = leaf.shape[axis]
+    made = np.empty_like(leaf, shape=(*leaf.shape[:axis], size + extra, *leaf.shape[axis + 1 :]))
+    before = (slice(None),) * axis
+    made[(*before, slice(size))], made[(*before, slice(size, None))] = leaf, 0
+    return made
 
 
 def padded_size(rows: int) -> int:

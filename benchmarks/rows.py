@@ -132,10 +132,10 @@ ROWS = {
             entries=(
                 Entry("bayesglm", "hmc single", calls=1, repeats=3),
                 Entry("bayesglm", "fit hmc single", calls=1, repeats=3),
-                Entry("bayesglm", "nuts", calls=0, repeats=1),
+                Entry("bayesglm", "nuts 250", calls=0, repeats=1),
                 Entry("numpyro", "part run", calls=0, repeats=1),
             ),
-            goals=(Goal("hmc single", "cold", 200, "numpyro", "part run"), Goal("nuts", "cold", 200, "numpyro", "part run")),
+            goals=(Goal("hmc single", "cold", 200, "numpyro", "part run"), Goal("nuts 250", "cold", 200, "numpyro", "part run")),
         ),
         Row(
             "posterior_population",

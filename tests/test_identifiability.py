@@ -144,3 +144,18 @@ def test_a_flat_prior_is_taken_where_the_data_tell_all(name):
     case = CASES[name]
     fit = quietly(model_of(case, prior.Flat()), case.data(), "map")
     assert fit.stats["converged"] and finite(fit)
+
+
+def test_a_flat_prior_beside_a_proper_one_on_the_same_columns_is_a_posterior():
+    """Only the sum is informed, and the proper prior shares it out: its term keeps its prior, the flat one takes the rest."""
+    data = recorded()
+    terms = bg.Baseline() + bg.Linear("x", prior.Flat()) + bg.Linear("x", prior.Gaussian(0.5), name="again")
+    with pytest.warns(UserWarning, match="only their sum is informed"):
+        fit = bg.fit(bg.GLM(terms), data, method.Laplace(4000), progress=False)
+    alone = quietly(bg.GLM(bg.Baseline() + bg.Linear("x", prior.Flat())), data, method.Laplace(4000))
+    draws, total = fit.posterior, fit.posterior["x"] + fit.posterior["again"]
+    spread = float(alone.posterior["x"].std())
+    np.testing.assert_allclose(draws["again"].std(("chain", "draw")), 0.5, rtol=0.05)
+    np.testing.assert_allclose(draws["again"].mean(("chain", "draw")), 0.0, atol=0.05)
+    np.testing.assert_allclose(total.mean(("chain", "draw")), alone.posterior["x"].mean(("chain", "draw")), atol=0.1 * spread)
+    np.testing.assert_allclose(total.std(("chain", "draw")), alone.posterior["x"].std(("chain", "draw")), rtol=0.06)

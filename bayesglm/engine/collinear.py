@@ -17,6 +17,7 @@ class Moments(NamedTuple):
     covariance: np.ndarray  # (P, P)
     rows: int
     owners: np.ndarray  # (P,) name of the term that each column is of
+    mean: np.ndarray  # (P,)
 
 
 class Conditioning(NamedTuple):
@@ -30,16 +31,16 @@ class Conditioning(NamedTuple):
 def moments(chunks: Iterator[np.ndarray], owners: np.ndarray, centred: bool) -> Moments:
     """Second moments of chunks (row, P) of columns."""
     total, products, rows = np.zeros(len(owners)), np.zeros((len(owners), len(owners))), 0
-    shift = None
+    shift = np.zeros(len(owners))
     for x in chunks:
-        shift = x.mean(0) if shift is None else shift  # far from zero, squares would lose their digits
+        shift = x.mean(0) if centred and not rows else shift  # far from zero, squares would lose their digits
         x = x - shift if centred else x
         total += x.sum(0)
         products += x.T @ x
         rows += len(x)
     mean = total / max(rows, 1)
     covariance = products / max(rows, 1)
-    return Moments(covariance - np.outer(mean, mean) if centred else covariance, rows, owners)
+    return Moments(covariance - np.outer(mean, mean) if centred else covariance, rows, owners, mean + shift)
 
 
 def correlations(found: Moments) -> tuple[np.ndarray, np.ndarray]:

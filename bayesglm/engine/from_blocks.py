@@ -31,8 +31,10 @@ def linear_of_blocks(blocks: Sequence[Block], design: Design, family: AbstractFa
     shift = centres(names, priors, centred)
     centre = np.concatenate([centre_of[name].reshape(size, -1) for name in names], 1) * shift
     parts = [b.shared.reshape(design.rows, -1) for b in ordered if b.own is None]
-    with double():  # transposing is a quarter of a fit's time in NumPy
-        shared = _stacked(parts, centre[0, : sum(part.shape[1] for part in parts)]) if parts else np.zeros((0, design.rows))
+    with double():  # transposing is a quarter of a fit's time in NumPy; columns of convolutions lie in memory as they are wanted
+        turned = tuple(isinstance(part, np.ndarray) and part.T.flags.c_contiguous for part in parts)
+        given = [part.T if done else part for part, done in zip(parts, turned, strict=True)]
+        shared = _stacked(given, turned, centre[0, : sum(part.shape[1] for part in parts)]) if parts else np.zeros((0, design.rows))
     mask = np.concatenate([np.asarray(cells["mask"][name]).reshape(size, -1) for name in names], 1).astype(float)
     each = {
         "response": design.each["response"],
@@ -111,6 +113,6 @@ def _same(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 @compiled_quickly
-def _stacked(parts: list[Any], centre: Any) -> Any:
-    """(row, column) arrays side by side, centred, features-major: (column, row) in double precision."""
-    return jnp.concatenate([part.T.astype(float) for part in parts]) - centre[:, None]
+def _stacked(parts: list[Any], turned: tuple[bool, ...], centre: Any) -> Any:
+    """(row, column) arrays, or (column, row) where ``turned``, side by side, centred, features-major: (column, row) in double precision."""
+    return jnp.concatenate([(part if done else part.T).astype(float) for part, done in zip(parts, turned, strict=True)]) - centre[:, None]
