@@ -12,11 +12,11 @@ from bayesglm._twins import _about, _positive
 _CELLS = ("off_1", "off_2", "on_1", "on_2")
 _FRAME, _CONTRAST = 0.00834, 0.48  # s; the flicker is plus or minus this
 _STIMULUS_LAGS, _PAST_LAGS = 25, 20  # bins
-_LEVEL = (-1.15, -1.3, -1.25, -1.45)  # eta without contrast and without spikes, a bin
-_PEAK = (-1.9, -1.6, 2.1, 1.7)  # log-gain per unit of contrast
+_LEVEL = (-1.4, -1.5, -1.45, -1.55)  # eta without contrast and without spikes, a bin
+_PEAK = (-1.9, -1.7, 2.0, 1.8)  # log-gain per unit of contrast
 _DELAY = (4.2, 4.6, 4.0, 4.4)  # bins to the filter's peak
-_REFRACTORY = (-2.6, -2.2, -2.8, -2.4)  # log-gain one bin after an own spike
-_LINKS = np.array([[0.0, 0.30, -0.20, 0.0], [0.25, 0.0, 0.0, -0.15], [-0.15, 0.0, 0.0, 0.35], [0.0, -0.20, 0.30, 0.0]])  # (neuron, source), one bin after
+_REFRACTORY = (-0.9, -0.8, -1.0, -0.85)  # log-gain one bin after an own spike
+_LINKS = np.array([[0.0, 0.10, -0.12, 0.0], [0.12, 0.0, 0.0, -0.10], [-0.10, 0.0, 0.0, 0.14], [0.0, -0.12, 0.12, 0.0]])  # (neuron, source), one bin after
 _MILLISECOND, _SWEEPS = 0.001, (55.0, 85.0, 115.0)  # s; pA
 _FLUCTUATION, _MEMORY = 25.0, 15.0  # pA and ms of the current's noise
 _MEMBRANE, _HISTORY_LAGS, _CURRENT_LAGS = 12.0, 100, 200  # ms
@@ -72,8 +72,8 @@ def retina_twin(rows: int = 144_051, *, seed: int = 0) -> xr.Dataset:
     stimulus = _CONTRAST * rng.choice([-1.0, 1.0], rows)
     lag, past = np.arange(_STIMULUS_LAGS), np.arange(1, _PAST_LAGS + 1)
     filters = np.stack([_biphasic(lag, peak, delay) for peak, delay in zip(_PEAK, _DELAY, strict=True)])
-    rebound = 0.25 * np.exp(-0.5 * ((past - 5.0) / 2.0) ** 2)
-    history = np.outer(_REFRACTORY, np.exp(-(past - 1.0) / 1.2)) + rebound
+    rebound = 0.04 * np.exp(-0.5 * ((past - 5.0) / 2.0) ** 2)
+    history = np.outer(_REFRACTORY, np.exp(-(past - 1.0) / 1.5)) + rebound
     coupling = _LINKS[..., None] * np.exp(-(past - 1.0) / 2.0)
     drive = np.stack([np.convolve(stimulus, own)[:rows] for own in filters], 1) + _LEVEL
     feedback = coupling + np.eye(len(_CELLS))[..., None] * history[:, None]
@@ -130,7 +130,7 @@ def current_injection_twin(rows: int = 28_020, *, seed: int = 0) -> xr.Dataset:
     decay = np.exp(-lag / _MEMBRANE)
     filters = 0.055 * decay / decay.sum()
     history = -8.0 * np.exp(-past / 2.0) - 1.0 * np.exp(-past / 30.0)
-    level = (-9.6,)
+    level = (-10.9,)
     drive = np.convolve(current, filters)[:rows, None] + level
     data = recording(dt=_MILLISECOND, spikes=_run(rng, drive, history[None, None]), current=current)
     data["current"].attrs["units"] = "pA"
@@ -140,8 +140,8 @@ def current_injection_twin(rows: int = 28_020, *, seed: int = 0) -> xr.Dataset:
 
 def _biphasic(lag: np.ndarray, peak: float, delay: float) -> np.ndarray:
     """A lobe that peaks after ``delay`` bins less a later, flatter one, scaled to ``peak``."""
-    early, late = ((lag / at) ** 8 * np.exp(8 * (1 - lag / at)) for at in (delay, 1.8 * delay))
-    found = early - 0.4 * late
+    early, late = ((lag / at) ** 14 * np.exp(14 * (1 - lag / at)) for at in (delay, 1.8 * delay))
+    found = early - 0.35 * late
     return peak * found / found.max()
 
 

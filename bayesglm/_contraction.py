@@ -14,7 +14,7 @@ import xarray as xr
 
 from bayesglm._double import in_double
 from bayesglm._glm import GLM
-from bayesglm._model import Block
+from bayesglm._model import Block, compilable
 from bayesglm._quantities import NET, Quantity, read
 from bayesglm._story import at_average
 from bayesglm.engine.compiling import compiled_quickly
@@ -132,7 +132,7 @@ def _prior_draws(fit: Fit, without: set[str]) -> Iterator[xr.Dataset]:
     for start in range(0, model.target.size, step):
         few = jax.tree.map(lambda leaf, at=slice(start, start + step): leaf[at], cells)
         blocks = [Block(t.name, t.dims, None, None, few["mask"][t.name], t.prior) for t in order if t.name not in without]
-        values = _drawn(model, blocks, few, keys)
+        values = _drawn(compilable(model), blocks, few, keys)
         part = posterior.isel(neuron=slice(start, start + step)) if "neuron" in posterior.dims else posterior
         yield _labelled(part, {name: np.asarray(value) for name, value in values.items() if name in part})
 

@@ -111,7 +111,8 @@ def _collinearity(blocks: tuple, design: Design, flat: list[str], on_values: set
     for name in on_values:
         places = np.flatnonzero(free & (found.owners == name))
         free[places[:1]] = not _sum_is_constant(found, places)
-    collinear = [name for name in _null_terms(found, free) if any(b.name == name and b.mask.all() for b in blocks)]
+    wide = {b.name for b in seen if int(np.prod(b.mask.shape[1:])) >= scored.sum()}  # as decoders are: no news
+    collinear = [name for name in _null_terms(found, free) if name not in wide and any(b.name == name and b.mask.all() for b in blocks)]
     if collinear:
         notes.append(
             f"columns of {collinear} are collinear{' with one another or the baseline' if has_baseline else ''}: only their sum is informed by the data"

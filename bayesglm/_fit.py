@@ -185,7 +185,7 @@ def _fit(
     model: AbstractModel, data: xr.Dataset, design: Design, method: AbstractMethod, key: Any, progress: bool, common: np.ndarray | None, title: str = ""
 ) -> Fit:
     began = time.perf_counter()
-    notes = examine(model, design)
+    notes = (*getattr(model, "chosen", ()), *examine(model, design))
     with progress_bar(progress, title) as monitor:
         draws, padded, labels = drawn(model, design, method, key, monitor or silent)
     stats = _stats(design, draws, time.perf_counter() - began, notes, data) | {"key": _plain(key)}

@@ -11,12 +11,13 @@ import numpy as np
 import numpyro
 import xarray as xr
 
-from bayesglm._data import bin_width, neurons, period, require_column, row_dim
+from bayesglm._data import bin_width, given_labels, neurons, period, require_column, row_dim
 from bayesglm._glm_parts import finite, level_and_spread, placed, scored_rows, summed_offset
 from bayesglm._model import AbstractModel, Block, Design
 from bayesglm._story import added, at_average, event_dims, law_of_weights
 from bayesglm.family import AbstractFamily, Poisson
 from bayesglm.prior._base import site_values
+from bayesglm.prior._scale import by_folds
 from bayesglm.terms import AbstractTerm, Offset, Response, Sum
 
 if TYPE_CHECKING:
@@ -61,10 +62,11 @@ class GLM(AbstractModel):
     terms: Sum = eqx.field(converter=_as_sum)
     family: AbstractFamily = eqx.field(default_factory=Poisson)
     response: str = eqx.field(default="spikes", static=True)
-    neurons: tuple | None = eqx.field(default=None, static=True, converter=lambda n: None if n is None else tuple(n))
+    neurons: tuple | None = eqx.field(default=None, static=True, converter=given_labels)
     target: Response | None = eqx.field(default=None, kw_only=True)
     level: np.ndarray | None = eqx.field(default=None, kw_only=True)  # (neuron,) link of the training mean
     spread: np.ndarray | None = eqx.field(default=None, kw_only=True)  # (neuron,) training sd
+    chosen: tuple[str, ...] = eqx.field(default=(), static=True, kw_only=True)  # what is to be said of scales chosen by folds
 
     def resolve(self, data: xr.Dataset) -> GLM:
         if self.target is not None:
@@ -78,7 +80,13 @@ class GLM(AbstractModel):
         self._check_terms(family)
         terms = Sum(*(placed(term, data, target, family) for term in self.terms.resolve(data, target)))
         level, spread = level_and_spread(values, seen, family)
-        return dataclasses.replace(self, terms=terms, family=family, target=target, level=level, spread=spread)
+        made = dataclasses.replace(self, terms=terms, family=family, target=target, level=level, spread=spread)
+        return self._with_scales(made, data) if any(by_folds(term.prior) for term in terms) else made
+
+    def _with_scales(self, made: GLM, data: xr.Dataset) -> GLM:
+        from bayesglm._comparing._by_folds import with_scales
+
+        return with_scales(self, made, data)
 
     def _check_angle(self, data: xr.Dataset) -> None:
         if period(data, self.response) is not None and not hasattr(self.family, "circle"):

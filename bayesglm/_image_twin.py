@@ -21,7 +21,7 @@ def image_twin(
     r_tn = sqrt(signal) z_n(image_t) + sqrt(1 - signal) (sqrt(shared) g_t + sqrt(1 - shared) e_tn), with z_n the standardised
     sqrt(a_0^2 + a_90^2) of a quadrature pair of Gabor filters (of a simple cell: its even half alone), g_t ~ Normal(0, 1)
     common to all cells and e_tn independent. The images are Gaussian with the spectrum of natural ones (amplitude 1/f), each of
-    mean zero and sd one.
+    contrast (sd) one.
 
     Parameters
     ----------
@@ -86,9 +86,9 @@ def image_twin(
 
 
 def _pictures(rng: np.random.Generator, images: int, size: int) -> np.ndarray:
-    """(image, y, x): noise whose amplitude falls as one over the frequency, standardised."""
+    """(image, y, x): noise whose amplitude falls as one over the frequency, of contrast one."""
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.fftfreq(size))
-    frequency[0, 0] = np.inf  # no image is brighter than another
+    frequency[0, 0] = 1.0 / size  # brightness varies as the coarsest waves do
     found = np.fft.ifft2(np.fft.fft2(rng.normal(size=(images, size, size))) / frequency).real
     return found / found.std((1, 2), keepdims=True)
 

@@ -149,3 +149,8 @@ class AbstractModel(eqx.Module):
     def has_neurons(self) -> bool:
         """Whether the response has the dim ``neuron``; where not, a plate of size one leaves no dim."""
         return True
+
+
+def compilable(tree: Any) -> Any:
+    """A model with its arrays of text (labels) as tuples: compiled functions take text for known, but no arrays of it."""
+    return jax.tree.map(lambda leaf: tuple(leaf.tolist()) if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "OSU" else leaf, tree)

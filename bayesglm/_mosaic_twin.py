@@ -16,11 +16,12 @@ _REACH = 0.7  # bars, sd of a receptive field
 _LEVEL = -2.2  # log of the expected count at grey
 
 
-def mosaic_twin(frames: int = 18_000, cells: int = 12, *, coupling: float = 0.6, seed: int = 0) -> xr.Dataset:
+def mosaic_twin(frames: int = 12_000, cells: int = 8, *, coupling: float = 1.0, seed: int = 0) -> xr.Dataset:
     """A twin of a retinal mosaic: ON and OFF cells that tile flickering bars, refractory, and coupled to their neighbours.
 
-    y_n(t) ~ Poisson(exp(b + sum_xl k_n(x, l) s(t - l, x) + sum_l h(l) y_n(t - l) + sum_ml c_nm(l) y_m(t - l))) in frames of
-    10 ms. Bars are +-0.5 at random. Half of the cells are ON, half OFF; a receptive field is a Gaussian over bars around
+    A cell fires at most once in a frame of 10 ms, with P = 1 - exp(-exp(eta)), the chance of any event of a Poisson process:
+    eta_n(t) = b + sum_xl k_n(x, l) s(t - l, x) + sum_l h(l) y_n(t - l) + sum_ml c_nm(l) y_m(t - l), which is
+    ``family.Bernoulli("cloglog")``. Bars are +-0.5 at random. Half of the cells are ON, half OFF; a receptive field is a Gaussian over bars around
     the cell's own. A spike of a neighbour of the same kind raises a cell's log rate by ``coupling`` in the next frame, one
     of the cell of the other kind at the same place lowers it by half of that; both fade within three frames.
 
@@ -43,7 +44,7 @@ def mosaic_twin(frames: int = 18_000, cells: int = 12, *, coupling: float = 0.6,
     Raises
     ------
     ValueError
-        Sizes that are not positive, an odd number of cells or under four; a coupling at which activity feeds on itself.
+        Sizes that are not positive, an odd number of cells or under four; a coupling that no cell has.
 
     References
     ----------
@@ -60,8 +61,8 @@ def mosaic_twin(frames: int = 18_000, cells: int = 12, *, coupling: float = 0.6,
     _positive("mosaic_twin", frames=frames)
     if cells < 4 or cells % 2:
         raise ValueError(f"mosaic_twin(cells={cells!r}): an even number from 4 is wanted, an ON and an OFF cell a bar.")
-    if not -2.0 <= coupling <= 1.0:
-        raise ValueError(f"mosaic_twin(coupling={coupling!r}): a log-gain from -2 to 1 a spike; beyond it activity feeds on itself.")
+    if not -3.0 <= coupling <= 3.0:
+        raise ValueError(f"mosaic_twin(coupling={coupling!r}): a log-gain a spike, from -3 to 3, is wanted.")
     bars, rng = cells // 2, np.random.default_rng([seed, 10])
     kind, place = np.repeat([1.0, -1.0], bars), np.tile(np.arange(bars), 2)
     fields = np.exp(-0.5 * ((place[:, None] - np.arange(bars)) / _REACH) ** 2)
@@ -92,10 +93,10 @@ def _drive(stimulus: np.ndarray, filters: np.ndarray) -> np.ndarray:
 
 
 def _run(rng: np.random.Generator, drive: np.ndarray, past: np.ndarray) -> np.ndarray:
-    """(frame, neuron) counts; ``past`` (neuron, source, lag from one bin)."""
+    """(frame, neuron) zeros and ones; ``past`` (neuron, source, lag from one bin)."""
     lags = past.shape[2]
     weights = past[:, :, ::-1].transpose(2, 1, 0).reshape(-1, len(past))  # oldest lag first, as rows of counts lie
-    spikes = np.zeros((lags + len(drive), len(past)), int)
+    spikes, events = np.zeros((lags + len(drive), len(past)), int), rng.exponential(size=drive.shape)
     for t, now in enumerate(drive):
-        spikes[t + lags] = rng.poisson(np.exp(now + spikes[t : t + lags].ravel() @ weights))
+        spikes[t + lags] = events[t] < np.exp(now + spikes[t : t + lags].ravel() @ weights)
     return spikes[lags:]

@@ -16,7 +16,7 @@ import xarray as xr
 from bayesglm._data import bin_width, is_time
 from bayesglm._double import in_double
 from bayesglm._likelihood import Source, response_chunks
-from bayesglm._model import AbstractModel, Design
+from bayesglm._model import AbstractModel, Design, compilable
 from bayesglm.engine.target import latent_sites
 from bayesglm.family import Bernoulli
 from bayesglm.method._base import whole
@@ -146,7 +146,8 @@ def prior_check(model: AbstractModel, data: xr.Dataset, draws: int = 200, key: A
     scored = np.asarray(design.weight()) > 0
     size = _responses(resolved, design)
     made = Source(resolved, design, values, np.broadcast_to(scored, (design.rows, size)).copy(), bin_width(data), 1)
-    rate = np.concatenate([part for _, part in response_chunks(made, "rate", two)], axis=1)
+    kind = "rate" if _spiking(resolved, data) else "mean"  # of a choice the probability
+    rate = np.concatenate([part for _, part in response_chunks(made, kind, two)], axis=1)
     return _record(resolved, data, made, rate.reshape(draws, design.rows, -1))
 
 
@@ -179,7 +180,7 @@ def _some_rows(design: Design) -> Design:
 def prior_draws(model: AbstractModel, design: Design, draws: int, key: Any) -> dict[str, Any]:
     """Draws of every latent site from the prior, (draw, *the site's shape in the story)."""
     few = design.at(np.arange(1)) if isinstance(design.each, dict) and "cells" in design.each else design
-    return _drawn(model, few, jax.random.split(key, draws))
+    return _drawn(compilable(model), few, jax.random.split(key, draws))
 
 
 @eqx.filter_jit

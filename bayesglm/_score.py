@@ -222,8 +222,8 @@ def _note_nearness(fit: Fit, test: xr.Dataset) -> None:
     seconds, who = slowest(fit.data, tuple(dict.fromkeys((*columns, *covariates(fit.model, fit.data)))))
     if gap < seconds * (1 - 1e-9) - 1e-9:
         warnings.warn(
-            f"score: the test part begins {max(gap, 0.0):.3g} s from the training part, less than the autocorrelation time of {who!r} "
-            f"({seconds:.3g} s): it is not independent. Leave a gap, as in bg.split(data, 0.8, gap={seconds:.2g}).",
+            f"score: the test part begins {max(round(gap, 6), 0.0):.3g} s from the training part, less than the autocorrelation time of {who!r} "
+            f"({seconds:.3g} s): it is not independent. Leave a gap, as in bg.split(data, 0.8, gap={seconds:.3g}).",
             ScoreNote,
             stacklevel=4,
         )

@@ -41,7 +41,7 @@ def tuning(fit: Fit, term: str, at: Any = None) -> xr.Dataset:
         Name of a ``Tuning`` term, or of a ``Linear`` term of a column with one number a row.
     at : array, optional
         Values of the column, (point,). Two columns: a pair of arrays, or ``{column: values}``. Default: 100 points over
-        the observed range (30 by 30 for two columns), the whole circle of an angle, the levels of ``basis.OneHot``.
+        the observed range (30 by 30 for two continuous columns), the whole circle of an angle, the levels of ``basis.OneHot``.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def _default_axes(fit: Fit, part: Tuning | Linear) -> tuple[np.ndarray, ...]:
         values = require_column(training_data(fit), part.column).values
         return (np.linspace(float(np.nanmin(values)), float(np.nanmax(values)), _GRID[0]),)
     bases = [part.basis] if len(part.column) == 1 else [getattr(part.basis, side, None) for side in ("left", "right")]
-    spans, count = np.asarray(part.observed_range), _GRID[len(bases) - 1]
+    spans, count = np.asarray(part.observed_range), _GRID[sum(not isinstance(basis, OneHot) for basis in bases) > 1]
     return tuple(basis.labels if isinstance(basis, OneHot) else np.linspace(span[0], span[1], count) for basis, span in zip(bases, spans, strict=True))
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpyro.distributions as dist
 import xarray as xr
 
 HERE = Path(__file__).parent
@@ -266,32 +267,57 @@ def _blockwise(values: np.ndarray, blocks: int) -> list[float]:
 
 
 def orientation_twin(folder: Path, quick: bool) -> dict[str, Any]:
-    """Orientation from 23,589 simulated neurons x 360 stimuli, five folds: linear (cos, sin), von Mises, scikit-learn's ridge."""
+    """Orientation from 23,589 simulated neurons x 360 stimuli, five folds: linear (cos, sin), von Mises, scikit-learn's ridge.
+
+    Each of them with columns as they are and per sd (the default prior's unit); the mode, and the mean of the posterior's draws.
+    """
     from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
     import bayesglm as bg
-    from bayesglm import datasets, family, method
+    from bayesglm import datasets, family, method, prior
 
     data = datasets.orientation_twin(*((400, 60) if quick else (23589, 360)))
     fold = _runs(data.sizes["trial"], 3 if quick else 5)
     found: dict[str, Any] = {"rows": data.sizes["trial"], "columns": data.sizes["responses_feature"]}
-    ways = {"linear (cos, sin), Laplace": (family.LinearCircular(), method.Laplace(num_samples=200)), "von Mises, MAP": (family.VonMises(), "map")}
-    for name, (law, how) in ways.items():
-        model = bg.GLM(bg.Baseline() + bg.Linear("responses"), law, response="angle")
+    plain = prior.Gaussian(dist.HalfNormal(float(data.sizes["responses_feature"] ** -0.5)))
+    ways = {
+        "linear (cos, sin), MAP": (family.LinearCircular(), plain, "map"),
+        "linear (cos, sin), MAP, scale by folds": (family.LinearCircular(), prior.Gaussian("folds"), "map"),
+        "linear (cos, sin), Laplace": (family.LinearCircular(), plain, method.Laplace(num_samples=500)),
+        "linear (cos, sin), Laplace, default prior": (family.LinearCircular(), None, method.Laplace(num_samples=500)),
+        "von Mises, MAP, default prior": (family.VonMises(), None, "map"),
+    }
+    errors = {}
+    for name, (law, weights, how) in ways.items():
+        model = bg.GLM(bg.Baseline() + bg.Linear("responses", weights), law, response="angle")
         began = time.perf_counter()
         record = _quietly(lambda model=model, how=how: bg.cross_validate(model, data, k=fold, method=how, chance=20, progress=False))
         scores = record["model"]
         found[name] = {metric: _pair(scores, metric) for metric in ANGLES if metric in scores["metric"].values}
         found[name] |= {"seconds": round(time.perf_counter() - began, 1), "converged": bool(record.folds["converged"].all())}
-    x, theta, began = data["responses"].values, np.deg2rad(data["angle"].values), time.perf_counter()
-    predicted = np.empty(theta.size)
-    for one in np.unique(fold):
-        test = fold == one
-        made = RidgeCV(alphas=np.geomspace(1e1, 1e6, 11)).fit(x[~test], np.c_[np.cos(theta), np.sin(theta)][~test])
-        predicted[test] = np.arctan2(*made.predict(x[test]).T[::-1])
-    table = bg.decoding_score(np.rad2deg(predicted) % 360, data["angle"], chance=20)
-    found["scikit-learn RidgeCV of (cos, sin)"] = {"median_error": _pair(table, "median_error"), "seconds": round(time.perf_counter() - began, 1)}
-    return found
+        errors[name] = record.predictions["model"]["estimate"].values
+    x, theta = data["responses"].values, np.deg2rad(data["angle"].values)
+    ridge = RidgeCV(alphas=np.geomspace(1e1, 1e6, 11))
+    for name, peer in {"": ridge, ", columns per sd": make_pipeline(StandardScaler(), ridge)}.items():
+        began, predicted = time.perf_counter(), np.empty(theta.size)
+        for one in np.unique(fold):
+            test = fold == one
+            predicted[test] = np.arctan2(*peer.fit(x[~test], np.c_[np.cos(theta), np.sin(theta)][~test]).predict(x[test]).T[::-1])
+        table = bg.decoding_score(np.rad2deg(predicted) % 360, data["angle"], chance=20)
+        name = f"scikit-learn RidgeCV of (cos, sin){name}"
+        found[name] = {metric: _pair(table, metric) for metric in ANGLES if metric in table["metric"].values}
+        found[name] |= {"seconds": round(time.perf_counter() - began, 1)}
+        errors[name] = np.rad2deg(predicted) % 360
+    return found | {"error_less_ridges": _to_ridge(errors, data["angle"].values)}
+
+
+def _to_ridge(estimates: dict[str, np.ndarray], truth: np.ndarray) -> dict[str, list[float]]:
+    """Mean paired difference of the error to scikit-learn's ridge on the columns as they are, degrees, and its standard error."""
+    off = {name: np.abs((one - truth + 180) % 360 - 180) for name, one in estimates.items()}
+    other = off["scikit-learn RidgeCV of (cos, sin)"]
+    return {name: [_short((one - other).mean()), _short((one - other).std(ddof=1) / np.sqrt(truth.size))] for name, one in off.items()}
 
 
 def independent(quick: bool) -> dict[str, Any]:

@@ -1,7 +1,14 @@
 """The documentation site: ``make docs``."""
 
 import re
+import sys
 from importlib.metadata import version as installed
+from pathlib import Path
+
+import bayesglm as bg
+
+sys.path.append(str(Path(__file__).parent / "_ext"))
+sys.modules["bayesglm.plot"] = bg.plot  # an attribute to users; autodoc wants a module
 
 project = "bayesglm"
 author = "The bayesglm authors"
@@ -9,6 +16,7 @@ copyright = author
 release = installed("bayesglm")
 
 extensions = [
+    "gallery",
     "myst_nb",
     "numpydoc",
     "sphinx.ext.autodoc",

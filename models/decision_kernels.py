@@ -159,14 +159,23 @@ def simulate(rows: int = 12_000, seed: int = 0) -> xr.Dataset:
         "saccade_out": np.where(into, np.nan, stop + 0.2),
     }
     data = bg.from_trials({"spikes": np.zeros((trials, 60, 1), int)}, dt=0.02, events=events)
-    lag, model, epochs = 0.02 * np.arange(30), DecisionKernels(), epoch_ids(data)
-    planted = {"targets": 1.2 * np.exp(-(((lag - 0.2) / 0.12) ** 2)), "motion": 0.15 * np.exp(-(((lag - 0.18) / 0.12) ** 2))}
-    planted["saccade_in"] = 1.5 * np.exp(-(((lag - 0.4 + 0.08) / 0.15) ** 2))
-    drive = sum(convolve(model.course(data, name), k[:, None], epochs, round(model.starts.get(name, 0.0) / 0.02))[:, 0] for name, k in planted.items())
+    model, epochs, planted = DecisionKernels(), epoch_ids(data), planted_kernels()
+    first = {name: round(model.starts.get(name, 0.0) / 0.02) for name in model.bases}
+    drive = sum(convolve(model.course(data, name), planted[name].values[:, None], epochs, first[name])[:, 0] for name in first)
     spikes = np.zeros((trials, 60), int)
     for t, eta in enumerate(drive.reshape(trials, 60).T):
         spikes[:, t] = rng.poisson(np.exp(np.log(0.25) + eta - (spikes[:, t - 1] if t else 0.0)))
     return data.assign(spikes=(("time", "neuron"), spikes.reshape(-1, 1).astype(np.uint8)))
+
+
+def planted_kernels() -> xr.Dataset:
+    """The kernels of ``simulate``, over the lags (s) at which the model has its own: log-gain; of motion, a bin and unit of coherence."""
+    model, found = DecisionKernels(), {}
+    shapes = {"targets": (1.2, 0.2, 0.12), "motion": (0.15, 0.18, 0.12), "saccade_in": (1.5, -0.08, 0.15), "saccade_out": (0.0, 0.0, 1.0)}
+    for name, (height, peak, width) in shapes.items():
+        lag = np.round(model.starts.get(name, 0.0) + 0.02 * np.arange(round(model.bases[name].span / 0.02)), 12)
+        found[name] = xr.DataArray(height * np.exp(-(((lag - peak) / width) ** 2)), {f"{name}_lag": lag}, [f"{name}_lag"])
+    return xr.Dataset(found)
 
 
 def main(rows: int = 18_000, method: Any = "nuts") -> Any:

@@ -138,7 +138,11 @@ PRIORS: dict[str, list[PriorCase]] = {
 }
 
 TERMS: dict[str, list[TermCase]] = {
-    "Baseline": [TermCase(bg.Baseline), TermCase(lambda: bg.Baseline(prior.Gaussian(2.0)))],
+    "Baseline": [
+        TermCase(bg.Baseline),
+        TermCase(lambda: bg.Baseline(prior.Gaussian(2.0))),
+        TermCase(lambda: bg.Baseline(prior.Gaussian(2.0), centred=True)),
+    ],
     "Stimulus": [
         TermCase(lambda: bg.Stimulus("stimulus", basis.RaisedCosine(3, span=0.06))),
         TermCase(lambda: bg.Stimulus("pose", basis.BSpline(4, span=0.05), edge="zero", name="posture")),

@@ -1,5 +1,6 @@
 """The demo, its data and the command."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import bayesglm as bg
-from bayesglm import cli, datasets, method
+from bayesglm import _catalogue, cli, datasets, method
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def test_the_receptor_is_the_published_one(receptor):
 
 
 def test_bins_are_counted_in_whole_microseconds(receptor):
-    folder = datasets._nitime()
+    folder = _catalogue.nitime_folder()
     spikes = np.loadtxt(folder / "grasshopper_spike_times1.txt").astype(int)
     np.testing.assert_array_equal(receptor["spikes"].values[:, 0], np.bincount(spikes // 1000, minlength=10000))
     amplitude = np.loadtxt(folder / "grasshopper_stimulus1.txt")[:, 1]
@@ -54,7 +55,7 @@ def test_missing_data_say_how_to_get_them(tmp_path, monkeypatch, capsys):
     with pytest.raises(datasets.MissingData, match=r"pip install 'bayesglm\[demo\]'"):
         datasets.load("grasshopper", tmp_path)
     monkeypatch.delenv("BAYESGLM_DATA", raising=False)
-    monkeypatch.setattr(datasets.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert cli.main(["demo", "--out", str(tmp_path)]) == 1
     assert "pip install 'bayesglm[demo]'" in capsys.readouterr().err
 

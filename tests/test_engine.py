@@ -16,7 +16,7 @@ from bayesglm.engine.diagnostics import mcse
 from bayesglm.engine.laplace import approximate, start
 from bayesglm.engine.linear_target import linear_target
 from bayesglm.engine.newton import modes
-from bayesglm.engine.scale_mode import log_marginal
+from bayesglm.engine.scale_mode import Form, log_marginal
 from bayesglm.method._base import arrays
 
 EXACT = 1e-10
@@ -123,7 +123,7 @@ def test_log_marginal_gradient_matches_finite_differences(recording_small, model
         linear = linear_of(model_small, recording_small)
         found = approximate(linear)
         each, mode = at(linear.each, 0), at(found.mode, 0)
-        form = (mode.curvature, mode.curvature @ mode.w - mode.slope, linear.eta(each, mode.w))
+        form = Form(mode.curvature, mode.curvature @ mode.w - mode.slope, linear.eta(each, mode.w), mode.w, found.theta[0])
         score = lambda t: log_marginal(linear, each, form, t)  # noqa: E731
         theta, step = found.theta[0], 1e-5
         slope = jax.grad(score)(theta)

@@ -104,6 +104,24 @@ def test_engine_equals_story_without_centring(shrunk: PriorCase) -> None:
 
 
 @in_double
+def test_a_baseline_may_be_centred_under_a_prior_of_its_own() -> None:
+    own = bg.Baseline(prior.Gaussian(0.7), centred=True)
+    check_equal_differences(bg.GLM(own + bg.Linear("stimulus") + bg.Coupling(KERNEL), response="spikes").resolve(everything()))
+    default, same = (
+        bg.fit(bg.GLM(level + bg.Linear("stimulus")), everything(), "map", progress=False).posterior
+        for level in (bg.Baseline(), bg.Baseline(prior.StudentT(3.0, 2.5), centred=True))
+    )
+    np.testing.assert_allclose(default["baseline"], same["baseline"], rtol=1e-12)
+
+
+def test_labels_taken_from_an_array_are_plain_values() -> None:
+    labels = everything()["neuron"].values
+    terms = bg.Baseline() + bg.Coupling(PAIR, sources=labels[:2])
+    model = bg.GLM(terms, neurons=labels[1:])
+    assert {type(label) for label in (*model.neurons, *model.terms["coupling"].sources)} == {str}
+
+
+@in_double
 def test_engine_equals_story_with_lost_rows() -> None:
     """NaN covariates, unobserved cells, padding."""
     holes, seen = columns()["private"].copy(), np.ones((88, NEURONS), bool)

@@ -159,3 +159,18 @@ def test_the_registry_is_complete(kind: str) -> None:
     module, base, table = KINDS[kind]
     assert set(table) == public_classes(module, base)
     assert all(table.values())
+
+
+def test_double_precision_is_a_context_that_leaves_the_users_settings_alone():
+    """Inside it float32 products are not rounded to TF32 either, where a device would."""
+    import jax
+    import jax.numpy as jnp
+
+    from bayesglm._double import double
+
+    single = jnp.ones((2, 2), jnp.float32)
+    with double():
+        assert jnp.ones(1).dtype == jnp.float64
+        assert "HIGHEST" in str(jax.make_jaxpr(jnp.matmul)(single, single))
+    assert jnp.ones(1).dtype == jnp.float32
+    assert "HIGHEST" not in str(jax.make_jaxpr(jnp.matmul)(single, single))

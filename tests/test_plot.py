@@ -153,6 +153,19 @@ def test_many_cells_make_a_map_with_dots(sampled, monkeypatch):
     np.testing.assert_allclose(np.ma.filled(image, np.nan), net.line.values)
 
 
+def test_tuning_by_level_has_a_curve_a_level():
+    rng = np.random.default_rng(5)
+    data = bg.recording(dt=0.02, spikes=rng.poisson(0.3, 500), x=rng.uniform(0, 1, 500), side=rng.integers(0, 2, 500))
+    both = bg.Tuning(("x", "side"), basis.BSpline(4) * basis.OneHot(), bg.prior.Gaussian(1.0), name="both")
+    fit = bg.fit(bg.GLM(bg.Baseline() + both), data, "laplace", progress=False)
+    [ax] = rendered(bg.plot.tuning(fit, "both")).axes
+    assert [line.get_label() for line in ax.get_lines()] == ["side 0, 90% band", "side 1, 90% band"]
+    assert len(fills(ax)) == 2
+    assert ax.get_xlabel() == "x"
+    median = bg.interval(bg.tuning(fit, "both")["rate"]).sel(bound="median", side=1)
+    np.testing.assert_allclose(ax.get_lines()[1].get_ydata(), median.squeeze())
+
+
 def test_tuning_curves_levels_and_maps(tuned):
     circle = rendered(bg.plot.tuning(tuned, "heading"))
     assert circle.axes[0].get_xlabel() == "heading (degrees)"

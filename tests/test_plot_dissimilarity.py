@@ -27,7 +27,7 @@ def test_panels_are_named_and_labelled():
     figure = bg.plot.dissimilarity({"data": matrix(), "model": matrix(5)}, label="direction (deg)")
     figure.canvas.draw()
     left, right, bar, _ = figure.axes
-    assert (left.get_title(), right.get_title()) == ("data", "model, posterior mean")
+    assert (left.get_title(), right.get_title()) == ("data", "model\nposterior mean")
     assert left.get_xlabel() == "direction (deg)" and bar.get_ylabel() == "correlation distance"
     assert [text.get_text() for text in left.get_yticklabels()] == ["0", "45", "90", "135", "180", "225", "270", "315"]
     np.testing.assert_allclose(left.images[0].get_array(), matrix().values)

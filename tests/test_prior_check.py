@@ -33,6 +33,14 @@ def test_a_baseline_alone_has_a_log_normal_rate(data):
     np.testing.assert_allclose(found.observed, data["spikes"].values.mean(0) / DT)
 
 
+def test_a_centred_baseline_is_about_the_recorded_mean(data):
+    """At the average of the other columns: log rate ~ Normal(log recorded mean, 0.5)."""
+    found = bg.prior_check(bg.GLM(bg.Baseline(prior.Gaussian(0.5), centred=True)), data, draws=2000)
+    recorded = data["spikes"].values.mean(0) / DT
+    np.testing.assert_allclose(found.quantiles.sel(quantile=0.5), recorded, rtol=MONTE_CARLO)
+    np.testing.assert_allclose(found.quantiles.sel(quantile=0.75) / recorded, np.exp(0.5 * stats.norm.ppf(0.75)), rtol=MONTE_CARLO)
+
+
 def test_wild_priors_warn_and_say_where_to_look(data):
     model = bg.GLM(bg.Baseline() + bg.Coupling(basis.RaisedCosine(4, span=0.1), prior.Gaussian(8.0)))
     with pytest.warns(PriorNote, match=r"beyond 500 spikes/s.*prior_summary"):
@@ -87,6 +95,7 @@ def test_a_response_without_neurons():
     found = bg.prior_check(bg.GLM(bg.Baseline(), family.Bernoulli(), "choice"), everything(), draws=30)
     assert found.quantiles.dims == ("quantile",) and found.beyond.dims == ()
     assert found.limit is None and np.isnan(found.share)  # a choice is no spike
+    assert 0.9 < float(found.quantiles.sel(quantile=0.99)) <= 1.0  # and what is expected of it is a probability
 
 
 @pytest.mark.parametrize(

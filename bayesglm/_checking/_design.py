@@ -176,9 +176,11 @@ def _separation(found: Columns) -> Item:
         return unassessed(BEFORE, name, "too many rows and columns to settle it", wanted)
     flags = np.isin(np.arange(found.design.size), split)
     who = named(tuple(found.labels), flags) if split and found.fit.model.has_neurons else ""
+    spiking = found.fit.model.has_neurons or not binary
+    which = "never meets a spike (a refractory bin, a place never fired in)" if spiking else "tells the response of every row"
     advice = (
-        "some combination of columns never meets a spike (a refractory bin, a place never fired in), so that the data alone push its weight to "
-        "infinity: its size is the prior's; look at how it changes with another prior"
+        f"some combination of columns {which}, so that the data alone push its weight to infinity: its size is the prior's; look at how it "
+        "changes with another prior"
     )
     return judged(BEFORE, name, len(split), wanted, "warning" if split else "good", advice, (who + some).removeprefix("; "))
 

@@ -17,6 +17,7 @@ import xarray as xr
 from bayesglm._double import double, in_double
 from bayesglm._glm import GLM
 from bayesglm._likelihood import Source, _story_values, log_likelihood_chunks, source
+from bayesglm._model import compilable
 from bayesglm._quantities import Quantity, quantities
 from bayesglm.engine.target import factorises, traced
 
@@ -166,7 +167,7 @@ def _log_priors(made: Source, values: dict[str, np.ndarray]) -> dict[str, np.nda
     """Log density of the top prior of every term (and of the family's own parameters), (draw, ..., neuron)."""
     sites = _top_sites(made, list(values))
     with double():
-        each = _log_probs(made.model, made.design.bare(), values, tuple(sorted({site for listed in sites.values() for site in listed})))
+        each = _log_probs(compilable(made.model), made.design.bare(), values, tuple(sorted({site for listed in sites.values() for site in listed})))
     each = {site: np.asarray(value) for site, value in each.items()}
     return {term: sum(each[site] for site in listed) for term, listed in sites.items()}
 

@@ -127,7 +127,7 @@ def _passes(difference: np.ndarray, cluster: np.ndarray, rule: str) -> bool:
     """Whether pointwise differences (unit,) are enough for a term."""
     known = np.isfinite(difference)
     if rule == "verdict":
-        se = float(clustered_se(difference[:, None], cluster)[0])
-        return _verdict(float(difference[known].sum()), se, np.unique(cluster[known]).size, True) == BETTER
+        total, se = float(difference[known].sum()), float(clustered_se(difference[:, None], cluster)[0])
+        return total > 0 and _verdict(total, se, np.unique(cluster[known]).size, True) == BETTER  # a verdict is of the leading model
     sums = np.bincount(cluster[known], difference[known])[np.unique(cluster[known])]
     return bool(np.any(sums != 0)) and float(wilcoxon(sums, alternative="greater").pvalue) < LEVEL

@@ -175,17 +175,32 @@ class _Neuron(NamedTuple):
     def by_unit(self, units: list[np.ndarray], point: bool, draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """The same of units of several rows; the Gaussian average over the same standard normal draws for all units."""
         hessian = self._hessian()
-        z = np.zeros((len(hessian), 1)) if point else np.random.default_rng(seed).standard_normal((len(hessian), draws))
+        if point:
+            return self._at_points(units, hessian)
+        z = np.random.default_rng(seed).standard_normal((len(hessian), draws))
         deviations = solve_triangular(cholesky(hessian, lower=True), z, lower=True, trans=1)
         elpd, lppd = np.empty(len(units)), np.empty(len(units))
         for i, rows in enumerate(units):
             x = self._columns(rows)
-            lower = _factor(hessian, (x * self.local.curvature[rows]) @ x.T, i)
-            moved = cho_solve((lower, True), x @ self.local.slope[rows])
-            eta = self.local.eta[rows] + x.T @ moved
+            lower, eta = self._without(hessian, x, rows, i)
             elpd[i] = self._joint(rows, eta, x.T @ solve_triangular(lower, z, lower=True, trans=1))
             lppd[i] = self._joint(rows, self.local.eta[rows], x.T @ deviations)
         return elpd, lppd
+
+    def _at_points(self, units: list[np.ndarray], hessian: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Plug-in densities of units: those of all rows are read at once."""
+        eta = self.local.eta.copy()
+        for i, rows in enumerate(units):
+            eta[rows] = self._without(hessian, self._columns(rows), rows, i)[1]
+        every = np.arange(len(self.scored))  # eta is padded
+        by_row = [self._log_prob(every, place[None, every])[0] for place in (eta, self.local.eta)]
+        elpd, lppd = (np.array([values[rows].sum() for rows in units]) for values in by_row)
+        return elpd, lppd
+
+    def _without(self, hessian: np.ndarray, x: np.ndarray, rows: np.ndarray, unit: int) -> tuple[np.ndarray, np.ndarray]:
+        """Cholesky factor of the Hessian without a unit, and the unit's predictor at the mode without it."""
+        lower = _factor(hessian, (x * self.local.curvature[rows]) @ x.T, unit)
+        return lower, self.local.eta[rows] + x.T @ cho_solve((lower, True), x @ self.local.slope[rows])
 
     def _joint(self, rows: np.ndarray, eta: np.ndarray, around: np.ndarray) -> float:
         """log of the mean over draws (row, draw) of the density of all rows together."""

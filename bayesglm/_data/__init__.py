@@ -5,6 +5,7 @@ from bayesglm._data._access import bin_width as bin_width
 from bayesglm._data._access import column_names as column_names
 from bayesglm._data._access import epoch_ids as epoch_ids
 from bayesglm._data._access import event_names as event_names
+from bayesglm._data._access import given_labels as given_labels
 from bayesglm._data._access import is_time as is_time
 from bayesglm._data._access import neurons as neurons
 from bayesglm._data._access import period as period

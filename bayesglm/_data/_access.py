@@ -1,6 +1,6 @@
 """What the other layers ask a recording, so that they need not know its layout."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -33,6 +33,11 @@ def epoch_ids(data: xr.Dataset) -> np.ndarray:
 def neurons(data: xr.Dataset) -> np.ndarray:
     """Labels of the neurons, (neuron,); empty where the recording has none."""
     return data["neuron"].values if "neuron" in data.coords else np.arange(0)
+
+
+def given_labels(labels: Any) -> tuple | None:
+    """Labels as a user gives them, taken from an array perhaps, as plain values; None where none are given."""
+    return None if labels is None else tuple(label.item() if isinstance(label, np.generic) else label for label in labels)
 
 
 def areas(data: xr.Dataset) -> np.ndarray | None:

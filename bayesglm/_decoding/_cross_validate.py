@@ -70,8 +70,9 @@ def cross_validate(
         What is never cut (see ``bg.folds``). Default: "block" for time rows, "trial" for trial rows. Standard errors are
         over trials on trial rows, else over blocks of 20 correlation times, or over what ``by`` names.
     method : str or AbstractMethod
-        As in ``fit``. "laplace" is fast; where classes are few rows and many columns its learned scale can be far off, and
-        a Pareto k above 0.7 says so: then "nuts". A point (MAP) gives plug-in probabilities, and the result says so.
+        As in ``fit``. "laplace" is fast; where classes have few rows and many columns the posterior lies farther out than
+        its mode, so that a Gaussian around the mode gives probabilities that are too cautious, and a Pareto k above 0.7 says
+        so: then "nuts". A point (MAP) gives plug-in probabilities, and the result says so.
     gap : float
         What is left out of training on either side of test rows, in s (trials on trial rows).
     nested : bool or int

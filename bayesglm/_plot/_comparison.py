@@ -55,7 +55,8 @@ def comparison(compared: Comparison, *, ax: Axes | None = None) -> Any:
             _difference(drawn, place, row, place == 0)
         drawn.set_yticks(range(len(rows)), [row.name for row in rows])
         drawn.set(ylim=(len(rows) - 0.4, -0.6), xlabel="difference in expected log predictive density from the highest (nats)")
-        drawn.set_title(_wrapped(compared.verdict), loc="left")
+        longest = max(len(row.name) for row in rows)
+        drawn.set_title(_wrapped(compared.verdict, max(40, 92 - longest)), loc="left")  # names take their room from the left
         drawn.margins(x=0.08)
         _verdicts(drawn, rows)
         drawn.legend(loc="upper center", bbox_to_anchor=(0.5, -0.42 / (0.42 * len(rows) + 0.4)), ncols=2)

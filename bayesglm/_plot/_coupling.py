@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bayesglm._fit import Fit
 
 _SMALL = 8  # receivers and sources up to which every filter is drawn
+_WIDE = 2.5  # sources a receiver beyond which a map fills its width, and squares are given up
 _NAMED = 24  # labels that an axis of the map has room for
 _GROUPS = 6  # of pairs at like distance
 
@@ -125,20 +126,22 @@ def _bands_named(made: Any, ax: Axes, fit: Fit) -> None:
 
 
 def _map(fit: Fit, net: Bands, units: str, figure: Any) -> Any:
-    made = new_figure(figure, 6.4, 5.2)
-    ax = made.add_subplot()
     values = net.line.transpose("neuron", "source").values
+    wide = values.shape[1] > _WIDE * len(values)
+    made = new_figure(figure, *((8.4, min(5.2, 1.8 + 0.2 * len(values))) if wide else (6.4, 5.2)))
+    ax = made.add_subplot()
     limit = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
     ax.set_facecolor("#DDDDDD")
-    image = ax.imshow(values, cmap="PuOr_r", vmin=-limit, vmax=limit, interpolation="nearest", aspect="equal")
+    image = ax.imshow(values, cmap="PuOr_r", vmin=-limit, vmax=limit, interpolation="nearest", aspect="auto" if wide else "equal")
     rows, columns = np.nonzero(excludes_zero(net).transpose("neuron", "source").values)
     size = 110.0 / max(values.shape)
-    ax.scatter(columns, rows, s=size**1.5, color=INK, linewidths=0)
+    dots = {"s": max(size**1.5, 7.0), "linewidths": 0.4} if wide else {"s": size**1.5, "linewidths": 0.6}
+    ax.scatter(columns, rows, color=INK, edgecolors="white", **dots)  # seen on dark squares too
     for axis, name in ((ax.xaxis, "source"), (ax.yaxis, "neuron")):
         _label(axis, net.line[name].values)
     ax.set_xlabel("source")
     ax.set_ylabel("receiver")
-    made.colorbar(image, ax=ax, label=f"net effect, sum over lags ({units})", shrink=0.85)
+    made.colorbar(image, ax=ax, label=f"net effect, sum over lags\n({units})", shrink=0.85)
     marks = "" if fit.point else f"dot: its {WIDE:.0%} interval leaves zero out ({rows.size} of {int(np.isfinite(values).sum())})"
     heading(made, fit, "functional coupling: net effect", marks)
     return made
@@ -170,10 +173,10 @@ def _over(fit: Fit, net: xr.DataArray, x: xr.DataArray, figure: Any) -> Any:
     ax = made.add_subplot()
     found = bands(net)
     marked = excludes_zero(found).values & np.isfinite(x.values)
-    for kind, colour, name in ((~marked & np.isfinite(x.values), COLOURS[0], ""), (marked, COLOURS[1], "it leaves zero out")):
+    for kind, colour, name in ((~marked & np.isfinite(x.values), COLOURS[0], ""), (marked, COLOURS[1], "leaves zero out")):
         if found.wide is not None:
-            ax.vlines(x.values[kind], *(found.wide.sel(bound=bound).values[kind] for bound in ("lower", "upper")), color=colour, linewidth=0.7, alpha=0.35)
-        label = name or ("a pair" if found.wide is None else f"a pair: median, {WIDE:.0%} interval")
+            ax.vlines(x.values[kind], *(found.wide.sel(bound=bound).values[kind] for bound in ("lower", "upper")), color=colour, linewidth=0.6, alpha=0.2)
+        label = name or ("pair" if found.wide is None else f"pair, {WIDE:.0%} interval")
         ax.plot(x.values[kind], found.line.values[kind], "o", color=colour, markersize=2.6, label=label)
     _means(ax, net, x)
     zero_line(ax)
@@ -194,7 +197,7 @@ def _means(ax: Axes, net: xr.DataArray, x: xr.DataArray) -> None:
         if not inside.any():
             continue
         mean = bands(net.where(inside).mean(("neuron", "source"), keep_attrs=True))
-        ends = edges[k : k + 2]
+        ends, said = edges[k : k + 2], "mean over pairs" if mean.wide is None else f"mean over pairs, {WIDE:.0%} band"
         if mean.wide is not None:
             ax.fill_between(ends, *(float(mean.wide.sel(bound=bound)) for bound in ("lower", "upper")), color=INK, alpha=0.3, linewidth=0)
-        ax.plot(ends, [float(mean.line)] * 2, color=INK, linewidth=1.8, label="mean over pairs, with its band" if k == 0 else "")
+        ax.plot(ends, [float(mean.line)] * 2, color=INK, linewidth=1.8, label=said if k == 0 else "")

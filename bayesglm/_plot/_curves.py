@@ -44,7 +44,7 @@ def tuning(
     -------
     matplotlib.figure.Figure
         A categorical column has points with bars. Two columns have two panels a neuron: the median and the width of the
-        90 % band.
+        90 % band; where one of the two is categorical, a curve with its 90 % band a level instead.
 
     Raises
     ------
@@ -57,24 +57,38 @@ def tuning(
     columns = [dim for dim in draws.dims if dim not in ("chain", "draw", "neuron")]
     who = "neuron " if "neuron" in draws.dims else ""
     draws = (draws if who else draws.expand_dims(neuron=[fit.model.response])).assign_attrs(who=who)
-    labels, note = chosen(draws["neuron"].values, neurons, _MOST[len(columns)])
+    along, level = _axes_of(draws, columns)
+    labels, note = chosen(draws["neuron"].values, neurons, _MOST[1 if along else 2])
     found = bands(draws)
     with look():
-        one = len(columns) == 1
-        made = _curves(found, columns[0], labels, draws, figure) if one else _maps(found, columns, labels, draws, figure, fit.point)
+        made = _curves(found, along, labels, draws, figure, level) if along else _maps(found, columns, labels, draws, figure, fit.point)
         heading(made, fit, note)
     return made
 
 
-def _curves(found: Bands, column: str, labels: list, draws: xr.DataArray, figure: Any) -> Any:
+def _axes_of(draws: xr.DataArray, columns: list[str]) -> tuple[str, str]:
+    """The column along which curves run, empty for a map; and the one that has a curve a level, empty for none."""
+    if len(columns) == 1:
+        return columns[0], ""
+    levels = [column for column in columns if _categorical(draws[column])]
+    if len(levels) != 1 or draws.sizes[levels[0]] > len(COLOURS):
+        return "", ""
+    return next(column for column in columns if column != levels[0]), levels[0]
+
+
+def _curves(found: Bands, column: str, labels: list, draws: xr.DataArray, figure: Any, level: str = "") -> Any:
     across = min(_ACROSS, len(labels))
     down = -(-len(labels) // across)
     made = new_figure(figure, max(2.9 * across, 4.4), 2.5 * down + 0.4)
     axes = made.subplots(down, across, squeeze=False)
     for ax, label in zip(axes.flat, labels, strict=False):
         here = found.at(neuron=label)
-        _levels(ax, here, column) if _categorical(draws[column]) else _curve(ax, here, column)
-        ax.set(xlabel=_axis_label(draws[column]), ylabel=_value_label(draws), title=f"{column}, {draws.attrs['who']}{label}")
+        if level:
+            _curve_a_level(ax, here, column, level)
+        else:
+            _levels(ax, here, column) if _categorical(draws[column]) else _curve(ax, here, column)
+        title = f"{column} by {level}" if level else column
+        ax.set(xlabel=_axis_label(draws[column]), ylabel=_value_label(draws), title=f"{title}, {draws.attrs['who']}{label}")
         if draws.name == "gain":
             zero_line(ax, 1.0 if str(draws.attrs["units"]).startswith("gain") else 0.0)
     for ax in axes.flat[len(labels) :]:
@@ -83,9 +97,17 @@ def _curves(found: Bands, column: str, labels: list, draws: xr.DataArray, figure
     return made
 
 
-def _curve(ax: Axes, found: Bands, column: str) -> None:
+def _curve_a_level(ax: Axes, found: Bands, column: str, level: str) -> None:
+    """Curves in one panel, each with its wide band alone."""
+    for value, colour in zip(found.line[level].values, COLOURS, strict=False):
+        here = found.at(**{level: value})._replace(narrow=None)
+        name = f"{value:g}" if np.issubdtype(np.asarray(value).dtype, np.number) else str(value)  # two columns share a type: levels may be 0.0
+        _curve(ax, here, column, colour, f"{level} {name}" + ("" if found.wide is None else f", {WIDE:.0%} band"))
+
+
+def _curve(ax: Axes, found: Bands, column: str, colour: str = COLOURS[0], label: str = "") -> None:
     x = found.line[column].values.astype(float)
-    draw_band(ax, x, found, COLOURS[0])
+    draw_band(ax, x, found, colour, label)
     ax.margins(x=0)
     turn = found.line[column].attrs.get("period")
     if turn == 360:

@@ -84,7 +84,7 @@ def _panel(figure: Any, ax: Axes, name: str, one: xr.DataArray, label: str | Non
     metric = str(mean.attrs.get("metric", one.attrs.get("metric", "")))
     figure.colorbar(image, ax=ax, label=f"{metric} distance".strip(), shrink=0.85)
     ax.spines[:].set_visible(False)
-    title = f"{name}, posterior mean" if name and several else "posterior mean" if several else name
+    title = f"{name}\nposterior mean" if name and several else "posterior mean" if several else name
     said = label or (condition if condition in mean.coords else f"{condition} (number)")
     ax.set(title=title, xlabel=said, ylabel=said)
     labels = mean[condition].values if condition in mean.coords else np.arange(len(values))

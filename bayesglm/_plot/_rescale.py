@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _MOST = 4
 _THIN = 0.04  # bounds narrower than this hide in the line: about 1,100 intervals
 _PROB = 0.95
+_LETTERS = 12.5  # of a title, an inch
 
 
 def rescale(rescaled: Rescaled, *, neurons: Any = None, figure: Any = None) -> Any:
@@ -62,7 +63,7 @@ def rescale(rescaled: Rescaled, *, neurons: Any = None, figure: Any = None) -> A
             _correlation(right, rescaled, table)
         axes[-1, 0].set_xlabel("quantile of the fit")
         axes[-1, 1].set_xlabel(f"lag ({rescaled.table.attrs['lag_unit']})")
-        lines = textwrap.wrap(f"{rescaled.response}: {rescaled.verdict}", 92)
+        lines = textwrap.wrap(f"{rescaled.response}: {rescaled.verdict}", int(_LETTERS * drawn.bbox.width / drawn.dpi))
         title = "\n".join([*lines, *([f"the least likely: {note}"] if note else [])])
         drawn.suptitle(title, color=COLOURS[1] if rescaled.rejected else INK)
         legend(drawn, axes[0, 0])

@@ -11,7 +11,7 @@ import numpy as np
 from bayesglm.engine.compiling import compiled_quickly
 from bayesglm.engine.laplace import Approximation
 from bayesglm.engine.linear import Linear
-from bayesglm.engine.scale_mode import log_marginal
+from bayesglm.engine.scale_mode import Form, log_marginal
 
 _POINTS = 7
 _REACH = 3.5  # spreads on either side of the mode
@@ -40,9 +40,9 @@ def _on_grid(linear: Linear, found: Approximation, points: Any) -> Any:
     """(neuron, K, point) log marginal densities along each coordinate, the likelihood's quadratic form held at the mode."""
 
     def one(each: Any, mode: Any, theta: Any, spread: Any) -> Any:
-        quadratic = (mode.curvature, mode.curvature @ mode.w - mode.slope, linear.eta(each, mode.w))
+        form = Form(mode.curvature, mode.curvature @ mode.w - mode.slope, linear.eta(each, mode.w), mode.w, theta)
         places = theta + points[None, :, None] * spread.T[:, None, :]
-        return jax.lax.map(lambda at: log_marginal(linear, each, quadratic, at), places.reshape(-1, theta.size)).reshape(places.shape[:2])
+        return jax.lax.map(lambda at: log_marginal(linear, each, form, at), places.reshape(-1, theta.size)).reshape(places.shape[:2])
 
     return jax.vmap(one)(linear.each, found.mode, found.theta, found.spread)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,21 +19,34 @@ _DIFFERENCE = 1e-4
 Score = Callable[[Any], Any]
 
 
-def log_marginal(linear: Linear, each: Any, quadratic: tuple[Any, Any, Any], theta: Any) -> Any:
+class Form(NamedTuple):
+    """The likelihood's quadratic form exp(b.w - w.H0.w/2) at its expansion point, where the learned parameters are theta."""
+
+    curvature: Any  # H0 (P, P), or its diagonal
+    b: Any
+    eta: Any  # at w
+    w: Any
+    theta: Any
+
+
+def log_marginal(linear: Linear, each: Any, form: Form, theta: Any) -> Any:
     """Log of the integral of exp(b.w - w.H0.w/2) p(w | theta), plus log p(theta): the Laplace evidence of theta.
 
-    A family's own parameters enter by the likelihood at the mode's eta, with H0 held.
+    A family's own parameters enter by the likelihood at the mode's eta, and by the form's steepness where that is known:
+    exactly for Gaussian families, with H0 held for others.
     """
-    curvature, b, eta = quadratic
     hyper, log_hyper = linear.constrain(each, theta)
+    curvature, b, steep = form.curvature, form.b, 1.0
     if linear.family.hyper(linear.response):
-        log_hyper = log_hyper + linear.log_likelihood_of(each, eta, hyper)
+        steep = linear.family.steepness(hyper) / linear.family.steepness(linear.constrain(each, form.theta)[0])
+        at_mode = b @ form.w - 0.5 * form.w @ times(curvature, form.w)
+        log_hyper = log_hyper + linear.log_likelihood_of(each, form.eta, hyper) - (steep - 1.0) * at_mode
     precision = linear.by_weight(each, hyper, "whitening")
     if curvature.ndim == 1:
-        square = curvature + precision
-        integral = 0.5 * jnp.sum(b**2 / square) - 0.5 * jnp.sum(jnp.log(square))
+        square = steep * curvature + precision
+        integral = 0.5 * jnp.sum((steep * b) ** 2 / square) - 0.5 * jnp.sum(jnp.log(square))
     else:
-        integral = gaussian_integral(curvature, b, precision)
+        integral = gaussian_integral(curvature, jnp.sqrt(steep) * b, precision / steep) - 0.5 * b.size * jnp.log(steep)
     log_precision = jnp.sum(jnp.log(jnp.where(precision > 0, precision, 1.0)))
     return integral + 0.5 * log_precision + log_hyper
 
@@ -42,7 +55,7 @@ def log_marginal(linear: Linear, each: Any, quadratic: tuple[Any, Any, Any], the
 def gaussian_integral(h: Any, b: Any, d: Any) -> Any:
     """log of the integral of exp(b.w - w.A.w/2), A = h + diag(d), up to a constant: b.A^-1.b/2 - log|A|/2.
 
-    Its derivative in d is written out, -(m^2 + (A^-1)_pp)/2 with m = A^-1 b; h and b are constants.
+    Its derivatives are written out: m = A^-1 b in b, -(m^2 + (A^-1)_pp)/2 in d; h is a constant.
     """
     return _integral(h, b, d)[0]
 
@@ -56,7 +69,8 @@ def _integral(h: Any, b: Any, d: Any) -> tuple[Any, tuple[Any, Any]]:
 def _integral_back(kept: tuple[Any, Any], pull: Any) -> tuple[Any, Any, Any]:
     factor, half = kept
     root = jax.scipy.linalg.solve_triangular(factor, jnp.eye(half.size), lower=True)
-    return jnp.zeros_like(factor), jnp.zeros_like(half), -0.5 * pull * ((half @ root) ** 2 + jnp.sum(root**2, axis=0))
+    m = half @ root
+    return jnp.zeros_like(factor), pull * m, -0.5 * pull * (m**2 + jnp.sum(root**2, axis=0))
 
 
 gaussian_integral.defvjp(_integral, _integral_back)
@@ -71,18 +85,18 @@ def scale_mode(linear: Linear, w: Any, curvature: Any, slope: Any, theta: Any, i
     """
     shared = sum(linear.sizes()[site] for site in linear.shared_sites())
     own = theta.shape[1] - shared
-    quadratics = jax.vmap(lambda each, w, h, g: (h, times(h, w) - g, linear.eta(each, w)))(linear.each, w, curvature, slope)
+    forms = jax.vmap(lambda each, w, h, g, at: Form(h, times(h, w) - g, linear.eta(each, w), w, at))(linear.each, w, curvature, slope, theta)
 
-    def score(each: Any, quadratic: Any, theta: Any) -> Any:
-        value = log_marginal(linear, each, quadratic, theta)
+    def score(each: Any, form: Form, theta: Any) -> Any:
+        value = log_marginal(linear, each, form, theta)
         return value - log_slopes(linear, each, theta) if in_log else value
 
-    def alone(each: Any, quadratic: Any, theta: Any) -> tuple[Any, Any]:
-        found, factor = maximised(lambda part: score(each, quadratic, jnp.concatenate([part, theta[own:]])), theta[:own])
+    def alone(each: Any, form: Form, theta: Any) -> tuple[Any, Any]:
+        found, factor = maximised(lambda part: score(each, form, jnp.concatenate([part, theta[own:]])), theta[:own])
         return jnp.concatenate([found, theta[own:]]), jax.scipy.linalg.block_diag(factor, jnp.eye(shared))
 
     if own:
-        theta, factor = jax.vmap(alone)(linear.each, quadratics, theta)
+        theta, factor = jax.vmap(alone)(linear.each, forms, theta)
     else:
         factor = jnp.broadcast_to(jnp.eye(shared), (len(theta), shared, shared))
     if not shared:
@@ -90,7 +104,7 @@ def scale_mode(linear: Linear, w: Any, curvature: Any, slope: Any, theta: Any, i
     first = jax.tree.map(lambda leaf: leaf[0], linear.each)
 
     def together(part: Any) -> Any:
-        values = jax.vmap(lambda each, quadratic, one: score(each, quadratic, jnp.concatenate([one[:own], part])))(linear.each, quadratics, theta)
+        values = jax.vmap(lambda each, form, one: score(each, form, jnp.concatenate([one[:own], part])))(linear.each, forms, theta)
         whole = jnp.concatenate([theta[0, :own], part])
         again = shared_density(linear, first, whole)
         if in_log:

@@ -21,6 +21,7 @@ from bayesglm.engine.evidence import evidence_at
 from bayesglm.engine.laplace import Approximation, coordinates_at
 from bayesglm.engine.linear import Linear
 from bayesglm.engine.scale_grid import joined
+from bayesglm.engine.scale_mode import log_slopes
 from bayesglm.family import Bernoulli, Categorical
 
 _ROWS = 20  # scored rows a weight from which one mode and its curvature are enough
@@ -28,6 +29,7 @@ _STEP = 0.5  # between nodes, in the scale's unconstrained coordinate
 _DROP = 8.0  # nats below the largest at which the walk from node to node ends
 _MOST = 24  # nodes on either side
 _FINE = 1e-12  # nats
+_NEAR = 0.1  # between the points of the last parabola
 
 
 class Nodes(NamedTuple):
@@ -74,6 +76,34 @@ def scale_nodes(linear: Linear, found: Approximation) -> Nodes:
                 break
     steps = np.array(sorted(kept))
     return Nodes(steps, middle, np.stack([kept[step][0] for step in steps]), np.stack([kept[step][1] for step in steps]))
+
+
+def node_mode(linear: Linear, found: Approximation) -> tuple[Any, Any, Any]:
+    """The maximum of the density of the scale's logarithm (neuron, 1), with weights and curvature close to those there."""
+    nodes = scale_nodes(linear, found)
+    everyone = np.arange(linear.size)
+    values = np.stack([value - np.asarray(_log_slope(linear, nodes.theta(i))) for i, value in enumerate(nodes.log_density)])
+    best = np.clip(values.argmax(0), 1, len(values) - 2)
+    theta = nodes.middle + _STEP * (nodes.steps[best] + _vertex(*(values[best + k, everyone] for k in (-1, 0, 1))))[:, None]
+    w, reference = jnp.asarray(nodes.w[best, everyone]), found.mode.curvature
+    near = []
+    for shift in (-_NEAR, 0.0, _NEAR):
+        w = solve(linear, jnp.asarray(theta + shift), w, reference, jnp.asarray(_FINE)).w
+        value, reference = _at(linear, jnp.asarray(theta + shift), w)
+        near.append(np.asarray(value) - np.asarray(_log_slope(linear, theta + shift)))
+    return jnp.asarray(theta + _NEAR * _vertex(*near)[:, None]), w, reference
+
+
+def _vertex(low: np.ndarray, middle: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Where the parabola through three values has its top, in their spacing from the middle one; at most one away."""
+    bend = 2.0 * middle - low - high
+    return np.clip(np.where(bend > 0, 0.5 * (high - low) / np.where(bend > 0, bend, 1.0), np.sign(high - low)), -1.0, 1.0)
+
+
+@compiled_quickly
+def _log_slope(linear: Linear, theta: Any) -> Any:
+    """(neuron,) log of d log(scale) / d theta."""
+    return jax.vmap(lambda each, one: log_slopes(linear, each, one))(linear.each, jnp.asarray(theta))
 
 
 @compiled_quickly

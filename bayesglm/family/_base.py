@@ -97,6 +97,10 @@ class AbstractFamily(eqx.Module):
         """Numbers (..., J) that are independently Normal(eta_j, sigma^2); None where the family is not Gaussian in eta."""
         return None
 
+    def steepness(self, hyper: Hyper) -> Any:
+        """Factor by which learned parameters multiply a log density that is quadratic in eta; one where it is not, or is not known to be."""
+        return 1.0
+
     def describe(self) -> str:
         """The family and its link in one short phrase."""
         link = getattr(self, "link", None)

@@ -126,6 +126,11 @@ class LinearCircular(AbstractAngle):
     The density is one over the plane, not over the circle: its log likelihoods cannot be compared with those of
     ``VonMises``, and ``bg.compare`` does not. Errors of the predicted angle can.
 
+    One sigma pays for the length of (a, b) as well as for its direction. Where the length goes up and down with a gain that
+    cells share, the arcs are too wide, and a scale learned by its evidence serves the length: of a thousand simulated cells in
+    288 trials the mean error was 11.7 degrees with it, 10.7 with ``prior.Gaussian("folds")``, which chooses scale and noise by
+    left-out trials, and 10.2 with ridge regression whose strength minimises the left-out squared error.
+
     References
     ----------
     Stringer, Michaelos, Tsyboulski, Lindo & Pachitariu 2021, High-precision coding in visual cortex (linear decoders of
@@ -158,6 +163,9 @@ class LinearCircular(AbstractAngle):
     def log_density(self, eta: Any, y: Any, hyper: Hyper, dt: Any) -> Any:
         sigma = value_of("sigma", self.scale, hyper)
         return -0.5 * jnp.sum(((self.gaussian(y) - eta) / jnp.asarray(sigma)[..., None]) ** 2, -1) - 2.0 * jnp.log(sigma)
+
+    def steepness(self, hyper: Hyper) -> Any:
+        return jnp.asarray(value_of("sigma", self.scale, hyper)) ** -2
 
     def gaussian(self, response: Any) -> Any:
         radians = self.radians(response)

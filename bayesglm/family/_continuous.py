@@ -49,6 +49,9 @@ class Gaussian(AbstractFamily):
         sigma = value_of("sigma", self.scale, hyper)
         return -0.5 * ((y - eta) / sigma) ** 2 - jnp.log(sigma)
 
+    def steepness(self, hyper: Hyper) -> Any:
+        return jnp.asarray(value_of("sigma", self.scale, hyper)) ** -2
+
     def gaussian(self, response: Any) -> Any:
         return jnp.asarray(response)[..., None]
 

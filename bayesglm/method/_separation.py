@@ -33,10 +33,10 @@ def separation_notes(problem: Problem, linear: Linear, w: Any) -> tuple[str, ...
 
 
 def spread_out_scale(linear: Linear, found: Approximation) -> AbstractCoordinates:
-    """Coordinates that let a learned scale move freely where classes are separable: at the mode, or because columns are as many as rows."""
+    """Coordinates that let a learned scale move freely where classes are separable: at the mode, or because weights are as many as rows."""
     if not (isinstance(linear.family, (Bernoulli, Categorical, Ordinal)) and isinstance(found.coordinates, Scaled)):
         return found.coordinates
-    crowded = linear.dim // linear.several >= int(np.asarray(linear.scored > 0).sum())
+    crowded = linear.dim >= int(np.asarray(linear.scored > 0).sum())  # all predictors' weights: they share the scale
     if not (crowded or bool(separated(linear, found.mode.w).all())):
         return found.coordinates
     return stretched(linear, found.coordinates.site)

@@ -32,7 +32,8 @@ class Laplace(AbstractMethod):
 
     Learned scales are drawn too, each from its marginal density on a seven-point grid around the marginal mode
     (weighted by the Laplace evidence), and the weights given each drawn scale, so that bands are averaged over the
-    scale. The result is one chain of independent draws. ``stats`` holds the joint Pareto k of each neuron: above 0.7 the
+    scale. Where a decoder of classes has fewer than twenty rows a weight and one learned scale, each point of the grid has
+    a mode and a curvature of its own. The result is one chain of independent draws. ``stats`` holds the joint Pareto k of each neuron: above 0.7 the
     draws cannot be reweighted to the exact posterior; that alone does not make the bands wrong.
 
     Parameters
@@ -77,15 +78,16 @@ class Laplace(AbstractMethod):
         monitor(1, 2, None, "mode found")
         keys = problem.keys(key, linear.size)
         z = jax.vmap(lambda k: jax.random.normal(k, (self.num_samples, target.dim)))(keys)
-        if by_nodes(linear, found):
-            return _by_nodes(problem, linear, found, np.array(jnp.moveaxis(z, 0, 1)), monitor)
         z = np.array(jnp.moveaxis(z, 0, 1))[:, :, None]  # (draw, neuron, chain, dim)
-        log_q = -0.5 * (z**2).sum(-1)
-        if linear.free() and target.each is not None:
-            log_q = _draw_scales(linear, found, z)
-        log_p = np.concatenate([np.asarray(_log_density(target, z[i : i + _BLOCK])) for i in range(0, len(z), _BLOCK)])
+        if by_nodes(linear, found):
+            made, log_p, log_q = _from_nodes(linear, found, z)
+        else:
+            log_q = _draw_scales(linear, found, z) if linear.free() and target.each is not None else -0.5 * (z**2).sum(-1)
+            log_p = np.concatenate([np.asarray(_log_density(target, z[i : i + _BLOCK])) for i in range(0, len(z), _BLOCK)])
+            made = constrained(target, z)
         log_ratio = log_p - log_q
-        k = _pareto_k(log_ratio[:, :, 0], monitor)
+        k = psis(np.where(np.isfinite(log_ratio), log_ratio, -1e300)[:, :, 0].T)[1]
+        monitor(2, 2, None, f"Pareto k at most {np.max(k):.2f}")
         joint = target.each is None
         stats = {"lp": by_chain(log_p, joint), "log_ratio": by_chain(log_ratio, joint)}
         fine = np.asarray(found.mode.converged & ~separable(linear, found.mode.w))
@@ -94,26 +96,15 @@ class Laplace(AbstractMethod):
             shift = _filter_shifts(problem, linear, found.coordinates.each, monitor)
             per_neuron["filter_shift"] = shift
             notes = (*notes, *_filter_notes(shift))
-        return Draws(constrained(target, z), stats, per_neuron, notes, False, not joint)
+        return Draws(made, stats, per_neuron, notes, False, not joint)
 
 
-def _by_nodes(problem: Problem, linear: Linear, found: Approximation, z: np.ndarray, monitor: Monitor) -> Draws:
-    """A decoder's scale and weights from a mode a node of the scale, instead of from one."""
-    drawn = draw(linear, scale_nodes(linear, found), z)
+def _from_nodes(linear: Linear, found: Approximation, z: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """A decoder's sites, log p and log q, from a mode at every node of its scale instead of from one."""
+    drawn = draw(linear, scale_nodes(linear, found), z[:, :, 0])
     w, theta = jnp.asarray(drawn.w), jnp.asarray(drawn.theta)
-    log_p = np.asarray(log_density(linear, w, theta))
-    k = _pareto_k(log_p - drawn.log_q, monitor)
-    per_neuron = {"converged": np.asarray(found.mode.converged & ~separable(linear, found.mode.w)), "pareto_k": k}
-    stats = {"lp": log_p[None], "log_ratio": (log_p - drawn.log_q)[None]}
     made = {name: np.asarray(value)[None] for name, value in sites(linear, w, theta).items()}
-    return Draws(made, stats, per_neuron, (*_notes(k), *separation_notes(problem, linear, found.mode.w)), False, True)
-
-
-def _pareto_k(log_ratio: np.ndarray, monitor: Monitor) -> np.ndarray:
-    """(posterior,) of log ratios (draw, posterior)."""
-    k = psis(np.where(np.isfinite(log_ratio), log_ratio, -1e300).T)[1]
-    monitor(2, 2, None, f"Pareto k at most {np.max(k):.2f}")
-    return k
+    return made, np.asarray(log_density(linear, w, theta))[..., None], drawn.log_q[..., None]
 
 
 @eqx.filter_jit

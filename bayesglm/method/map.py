@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayesglm.engine.columns import solve
+from bayesglm.engine.columns import Solution, solve
 from bayesglm.engine.compiling import compiled_quickly
 from bayesglm.engine.evidence import evidence_notes, finished
-from bayesglm.engine.laplace import approximate, kinked, kinks, start
+from bayesglm.engine.laplace import approximate, kinked, kinks, quadratic_form, start
 from bayesglm.engine.linear import Linear
 from bayesglm.engine.newton import modes
+from bayesglm.engine.scale_nodes import by_nodes, node_mode
 from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, as_numpy, named, refuse_samples_only, whole
 from bayesglm.method._collapsed import collapsed_mode
 from bayesglm.method._generic_map import generic_mode
@@ -58,13 +59,24 @@ class MAP(AbstractMethod):
             found = modes(linear, theta, w, True, jnp.asarray(self.max_steps))
             converged = found.converged
         else:
-            found = solve(linear, theta, w, reference, jnp.asarray(_TOLERANCE), jnp.asarray(2 * self.max_steps))
+            most = jnp.asarray(2 * self.max_steps)
+            found = solve(linear, theta, w, reference, jnp.asarray(_TOLERANCE), most)
+            if linear.family.discrete and not linear.family.counts and not bool(found.done.all()):
+                found = _again(linear, theta, found, most)
             converged = found.done
         found = found._replace(w=jnp.where(jnp.isfinite(found.w), found.w, 0.0))
         monitor(1, 1, None, f"{int(found.steps.max())} steps")
         refuse_separable(problem, linear, found.w)
         notes = (*notes, *separation_notes(problem, linear, found.w))
         return _draws(linear, theta, found, converged & ~separable(linear, found.w), evidence, notes)
+
+
+def _again(linear: Linear, theta: Any, found: Solution, most: Any) -> Solution:
+    """The walk of those that did not arrive, from where they are: the curvature of classes there is not what it was at the start."""
+    reference, _ = quadratic_form(linear, theta, found.w, True)
+    further = solve(linear, theta, found.w, reference, jnp.asarray(_TOLERANCE), most)
+    further = further._replace(steps=found.steps + further.steps)
+    return jax.tree.map(lambda old, new: jnp.where(found.done.reshape(-1, *(1,) * (old.ndim - 1)), old, new), found, further)
 
 
 def refuse_learned_kinks(linear: Linear) -> None:
@@ -87,6 +99,8 @@ def _learned(linear: Linear, labels: tuple) -> tuple[Any, Any, Any, dict[str, An
         return theta, found.mode.w, found.mode.curvature, {"log_evidence": evidence}, evidence_notes(linear, theta, labels)
     scales = list(dict.fromkeys(site for prior, name in zip(linear.priors, linear.names, strict=True) for site in prior.hyper(name)))
     note = f"weights are at their mode given {', '.join(scales)} at the maximum of the marginal (Laplace) posterior" if scales else ""
+    if by_nodes(linear, found):
+        return *node_mode(linear, found), {}, (note,)
     return found.theta, found.mode.w, found.mode.curvature, {}, (note,) if note else ()
 
 

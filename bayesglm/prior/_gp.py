@@ -42,7 +42,7 @@ class GaussianProcess(AbstractScaled, AbstractNormal):
 
     Parameters
     ----------
-    scale : float, numpyro Distribution or "evidence"
+    scale : float, numpyro Distribution, "evidence" or "folds"
         Prior standard deviation of a weight. Default HalfNormal(1). Site ``<name>_scale``.
     lengthscale : float, sequence of float, numpyro Distribution or None
         In seconds or the column's unit; one an axis. Default LogNormal(log(range / 4), 0.5), on a circle with period / 8.

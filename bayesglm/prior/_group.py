@@ -68,7 +68,7 @@ class GroupLasso(AbstractScaled):
 
     Parameters
     ----------
-    scale : float, numpyro Distribution or "evidence"
+    scale : float, numpyro Distribution, "evidence" or "folds"
         One over the strength of the penalty. A group of d weights has norm ~ Gamma(d, 1/scale), direction uniform: a
         weight's standard deviation is scale * sqrt(d + 1).
 

@@ -1,4 +1,4 @@
-"""A prior's scale: a positive number, a distribution (learned by sampling) or "evidence"."""
+"""A prior's scale: a positive number, a distribution (learned by sampling), "evidence" or "folds"."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from numpyro.distributions import Distribution, HalfNormal, constraints
 
 from bayesglm.prior._distributions import EvidenceScale
 
-Scale = Any  # float | Distribution | "evidence"
+Scale = Any  # float | Distribution | "evidence" | "folds"
+FOLDS = "folds"  # a number that a model chooses when it is resolved
 MANY = 20  # columns beyond which the default scale of a linear effect shrinks
 
 
@@ -28,9 +29,19 @@ def learned(scale: Scale) -> bool:
     return isinstance(scale, (Distribution, str))
 
 
+def by_folds(prior: Any) -> bool:
+    """Whether a prior (or None) has a scale that a model chooses by folds when it is resolved."""
+    scale = getattr(prior, "scale", None)
+    return isinstance(scale, str) and scale == FOLDS
+
+
 def scale_law(scale: Scale) -> Distribution | None:
     """The law of a learned scale, that of ``"evidence"`` included; None where it is a number."""
     if isinstance(scale, str):
+        if scale == FOLDS:
+            raise ValueError(
+                'scale="folds" is chosen on a recording, by GLM(...): a prior alone, or in a model without terms, wants a number or a distribution.'
+            )
         return EvidenceScale()
     return scale if isinstance(scale, Distribution) else None
 
@@ -50,9 +61,9 @@ def checked_scale(scale: Scale) -> Scale:
             )
         return scale
     if isinstance(scale, str):
-        if scale == "evidence":
+        if scale in ("evidence", FOLDS):
             return scale
-        raise ValueError(f'scale="{scale}" is not known: a scale is a number, a NumPyro distribution or "evidence".')
+        raise ValueError(f'scale="{scale}" is not known: a scale is a number, a NumPyro distribution, "evidence" or "folds".')
     return scale  # an array, inside a transformed (traced) prior
 
 

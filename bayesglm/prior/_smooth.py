@@ -31,7 +31,7 @@ class Smooth(AbstractScaled, AbstractNormal):
 
     Parameters
     ----------
-    scale : float, numpyro Distribution or "evidence"
+    scale : float, numpyro Distribution, "evidence" or "folds"
         Prior standard deviation of a typical weight. Default HalfNormal(1).
     order : 1 or 2
         1: neighbours are alike (a random walk); 2: slopes are alike (a smoother curve).

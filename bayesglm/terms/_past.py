@@ -8,7 +8,7 @@ import numpyro.distributions as dist
 import xarray as xr
 
 from bayesglm._convolve import convolve_seen
-from bayesglm._data import areas, epoch_ids, is_time, neurons
+from bayesglm._data import areas, epoch_ids, given_labels, is_time, neurons
 from bayesglm.basis import AbstractBasis
 from bayesglm.prior import AbstractPrior, Gaussian
 from bayesglm.terms._base import Columns, Response, positions, resolved, settled
@@ -138,7 +138,7 @@ class Coupling(AbstractLagged):
 
     basis: AbstractBasis
     prior: AbstractPrior | None = None
-    sources: tuple | None = eqx.field(default=None, static=True, kw_only=True, converter=lambda s: None if s is None else tuple(s))
+    sources: tuple | None = eqx.field(default=None, static=True, kw_only=True, converter=given_labels)
     mask: np.ndarray | None = eqx.field(default=None, kw_only=True)
     edge: Edge = eqx.field(default="drop", static=True, kw_only=True, converter=checked_edge)
     name: str = eqx.field(default="coupling", static=True, kw_only=True)

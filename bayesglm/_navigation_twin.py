@@ -122,7 +122,8 @@ def _walk(rng: np.random.Generator, rows: int, dt: float) -> _Walk:
             step = sign[axis] * pace * pair[axis]
             place[axis] += step * dt
             if not 0.0 <= place[axis] <= _BOX:
-                place[axis] = min(max(-place[axis], 0.0), _BOX) if place[axis] < 0 else 2 * _BOX - place[axis]
+                mirrored = -place[axis] if place[axis] < 0 else 2 * _BOX - place[axis]
+                place[axis] = min(max(mirrored, 0.0), _BOX)
                 sign[axis], step = -sign[axis], -step
             moved[row, axis] = step
         path[row] = place
