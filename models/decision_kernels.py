@@ -173,7 +173,7 @@ def planted_kernels() -> xr.Dataset:
     model, found = DecisionKernels(), {}
     shapes = {"targets": (1.2, 0.2, 0.12), "motion": (0.15, 0.18, 0.12), "saccade_in": (1.5, -0.08, 0.15), "saccade_out": (0.0, 0.0, 1.0)}
     for name, (height, peak, width) in shapes.items():
-        lag = np.round(model.starts.get(name, 0.0) + 0.02 * np.arange(round(model.bases[name].span / 0.02)), 12)
+        lag = np.round(model.starts.get(name, 0.0) + 0.02 * np.arange(round((model.bases[name].span or 0.0) / 0.02)), 12)
         found[name] = xr.DataArray(height * np.exp(-(((lag - peak) / width) ** 2)), {f"{name}_lag": lag}, [f"{name}_lag"])
     return xr.Dataset(found)
 

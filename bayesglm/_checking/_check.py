@@ -192,7 +192,7 @@ def _halves(fit: Fit, key: Any, progress: bool) -> tuple[list[Item], dict[str, D
     furthest = found.table.isel(effect=int(np.nanargmax(ratio.values)))
     far = f"{found.far} of {found.known} beyond, {found.expected:.2g} by chance"
     advice = (
-        f"{WITHIN}: bands are {found.too_narrow:.1f} times too narrow across halves (refits by method.{type(found.method).__name__}); see "
+        f"{WITHIN}: {found.width} (halves, refits by method.{type(found.method).__name__}); see "
         f"bg.plot.drift(bg.drift(fit)), and say of which session the effects are; {_mend(str(furthest['term'].item()))}"
     )
     return [judged(DRIFT, name, float(furthest["ratio"]), wanted, found.status, advice, f"{name_of(furthest)}; {far}")], {"drift": found}

@@ -105,7 +105,13 @@ class Drift:
         said = f"{self.far} of {self.known} effects differ between {self._parts()} {much}"
         if self.status == "good":
             return f"{said}: the blocks agree"
-        return f"{said}; bands are about {self.too_narrow:.1f} times too narrow across them: {WITHIN}"
+        return f"{said}; {self.width}: {WITHIN}"
+
+    @property
+    def width(self) -> str:
+        """What that means for the bands, in words."""
+        x = self.too_narrow
+        return f"bands are about {x:.1f} times too narrow across them" if x > 1.05 else "their bands do not hold across them, those of most others do"
 
     def _parts(self) -> str:
         return "halves" if len(self.fits) == 2 and self.by == "block" else f"{len(self.fits)} {self.by}s"

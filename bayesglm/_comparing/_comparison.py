@@ -82,7 +82,8 @@ class Comparison:
         if len(known) < 2:
             return "not comparable: " + "; ".join(f"{row.name!r}: {row.reason}" for row in self.rows if row.reason)
         best, following = known[:2]
-        figures = f"{best.difference:.1f} nats, se {best.se:.1f} over {best.clusters} {_unit(best)}s"
+        spread = f"se {best.se:.1f} over {best.clusters} {_unit(best)}s" if best.clusters > 1 else f"one {_unit(best)} tells no standard error"
+        figures = f"{best.difference:.1f} nats, {spread}"
         if best.verdict == BETTER:
             return f"{best.name!r} predicts better than {following.name!r} ({figures})"
         if best.verdict == FEW:

@@ -84,5 +84,6 @@ def stability(reached: np.ndarray, since: np.ndarray, cap: float | None, data: x
     unit = "s" if is_time(data) else "trials"
     first, middle = np.nanmin(since), np.nanmedian(since)
     when = f"the first after {first:.3g} {unit}, half of them within {middle:.3g} {unit}"
-    mend = " family.Poisson(link='softplus') grows linearly, and seldom does." if isinstance(family, Poisson) and family.link == "exp" else ""
+    grows = isinstance(family, Poisson) and family.link == "exp"
+    mend = " family.Poisson(link='softplus') grows linearly: it runs away less often, and still can where each spike begets more than one." if grows else ""
     return f"{away.sum()} of {reached.size} simulations ({away.mean():.1%}) ran away, {when}: they were held at the cap of {held}.{mend}"

@@ -61,7 +61,7 @@ class MAP(AbstractMethod):
         else:
             most = jnp.asarray(2 * self.max_steps)
             found = solve(linear, theta, w, reference, jnp.asarray(_TOLERANCE), most)
-            if linear.family.discrete and not linear.family.counts and not bool(found.done.all()):
+            if not bool(found.done.all()):
                 found = _again(linear, theta, found, most)
             converged = found.done
         found = found._replace(w=jnp.where(jnp.isfinite(found.w), found.w, 0.0))
@@ -72,7 +72,7 @@ class MAP(AbstractMethod):
 
 
 def _again(linear: Linear, theta: Any, found: Solution, most: Any) -> Solution:
-    """The walk of those that did not arrive, from where they are: the curvature of classes there is not what it was at the start."""
+    """The walk of those that did not arrive, from where they are: the curvature there is not what it was at the start."""
     reference, _ = quadratic_form(linear, theta, found.w, True)
     further = solve(linear, theta, found.w, reference, jnp.asarray(_TOLERANCE), most)
     further = further._replace(steps=found.steps + further.steps)
