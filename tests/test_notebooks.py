@@ -70,5 +70,5 @@ def test_claims_are_asserted_and_a_fast_form_exists(path):
     fast = json.loads(path.read_text())["metadata"]["bayesglm"]["fast"]
     cells = [cell for cell in _cells(path, "code") if "parameters" in cell["metadata"].get("tags", [])]
     assert len(cells) == 1
-    set_there = {target.id for node in ast.parse(_text(cells[0])).body if isinstance(node, ast.Assign) for target in node.targets}
+    set_there = {node.id for node in ast.walk(ast.parse(_text(cells[0]))) if isinstance(node, ast.Name)}
     assert set(fast) <= set_there

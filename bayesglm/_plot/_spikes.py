@@ -19,6 +19,8 @@ _SECONDS = 10.0  # of a raster, unless asked for more
 _BINS = 300  # of a rate, unless asked for more
 _DRAWS = 400  # enough for a band that is read off a picture
 
+_LABEL = 0.17  # inches of a neuron's label
+
 
 def raster(data: xr.Dataset, neurons: Any = None, start: float | None = None, stop: float | None = None, *, ax: Axes | None = None) -> Any:
     """Draw the spikes of a recording, one row a neuron.
@@ -62,7 +64,8 @@ def raster(data: xr.Dataset, neurons: Any = None, start: float | None = None, st
         for row, label in enumerate(labels):
             _ticks(drawn, part, spikes.sel(neuron=label).values, row, 0.8)
         _gaps(drawn, part)
-        step = max(1, -(-len(labels) // 25))
+        room = drawn.get_window_extent().height / drawn.figure.dpi / _LABEL
+        step = max(1, -(-len(labels) // max(2, min(25, int(room)))))
         drawn.set_yticks(np.arange(0, len(labels), step), [str(label) for label in labels[::step]])
         drawn.set(ylim=(len(labels) - 0.4, -0.6), ylabel="neuron", xlabel="time (s)")
         _bounds(drawn, part)
