@@ -109,8 +109,7 @@ def _collinearity(blocks: tuple, design: Design, flat: list[str], on_values: set
         notes.append(f"{many} column(s) of term {name!r} are constant in the scored rows: their weights come from the prior, not from the data")
     free = ~constant
     for name in on_values:
-        places = np.flatnonzero(free & (found.owners == name))
-        free[places[:1]] = not _sum_is_constant(found, places)
+        free[_spare(found, np.flatnonzero(free & (found.owners == name)), has_baseline)] = False
     wide = {b.name for b in seen if int(np.prod(b.mask.shape[1:])) >= scored.sum()}  # as decoders are: no news
     collinear = [name for name in _null_terms(found, free) if name not in wide and any(b.name == name and b.mask.all() for b in blocks)]
     if collinear:
@@ -141,9 +140,13 @@ def _constant(found: Moments) -> np.ndarray:
     return np.sqrt(np.clip(np.diag(found.covariance), 0.0, None)) <= 1e-12 * (1.0 + np.abs(found.mean))
 
 
-def _sum_is_constant(found: Moments, places: np.ndarray) -> bool:
-    spread = np.sqrt(max(found.covariance[np.ix_(places, places)].sum(), 0.0))
-    return bool(spread <= 1e-6 * (1.0 + np.abs(found.mean[places].sum())))
+def _spare(found: Moments, places: np.ndarray, centred: bool) -> np.ndarray:
+    """One of the columns ``places`` where a combination of them is constant, as splines and levels are made; else none."""
+    if not places.size:
+        return places
+    block, outer = found.covariance[np.ix_(places, places)], np.outer(found.mean[places], found.mean[places])
+    around, raw = (_null_of(block), _null_of(block + outer)) if centred else (_null_of(block - outer), _null_of(block))
+    return places[[np.abs(around[:, 0]).argmax()]] if around.shape[1] > raw.shape[1] else places[:0]
 
 
 def _refuse_own(blocks: tuple, design: Design, flat: list[str]) -> None:
@@ -161,10 +164,14 @@ def _refuse_own(blocks: tuple, design: Design, flat: list[str]) -> None:
 
 def _null_terms(found: Moments, kept: np.ndarray) -> list[str]:
     """Terms with a share in directions along which the columns ``kept`` (column,) bool, each scaled to one, vanish."""
-    covariance, owners = found.covariance[np.ix_(kept, kept)], found.owners[kept]
-    power = np.diag(covariance)
-    scale = np.where(power > 0, 1.0 / np.sqrt(np.where(power > 0, power, 1.0)), 0.0)
-    values, vectors = np.linalg.eigh(covariance * scale[:, None] * scale)
-    null = vectors[:, values < _RANK * max(values.max(initial=0.0), 1.0)]
+    owners, null = found.owners[kept], _null_of(found.covariance[np.ix_(kept, kept)])
     weight = (null**2).sum(1)
     return sorted(set(owners[weight > 1e-6].tolist()))
+
+
+def _null_of(moments: np.ndarray) -> np.ndarray:
+    """(column, direction): along which columns with these second moments, each scaled to one, vanish; the emptiest first."""
+    power = np.diag(moments)
+    scale = np.where(power > 0, 1.0 / np.sqrt(np.where(power > 0, power, 1.0)), 0.0)
+    values, vectors = np.linalg.eigh(moments * scale[:, None] * scale)
+    return vectors[:, values < _RANK * max(values.max(initial=0.0), 1.0)]

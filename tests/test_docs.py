@@ -41,7 +41,6 @@ SMALLER = {
     },
     "docs/howto/gpu.md": {
         "num_chains=64, num_samples=60": "num_chains=4, num_samples=20",
-        'precision="single"': 'precision="single", num_chains=4, num_samples=20',
     },
     "docs/howto/coming_from.md": {'train, "nuts"': "train, method.NUTS(num_samples=50, num_chains=2)"},
     "docs/howto/sparse.md": {

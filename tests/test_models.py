@@ -58,7 +58,7 @@ def test_reads_without_the_terms(name: str) -> None:
     assert all(node.level == 0 for node in imported)
     assert not any("terms" in (node.module or "") or "_glm" in (node.module or "") for node in imported)
     functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
-    assert functions == ["simulate", "main"]
+    assert (functions[0], functions[-1]) == ("simulate", "main")
 
 
 @each_model
