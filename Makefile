@@ -49,7 +49,7 @@ notebooks-fast: export JAX_COMPILATION_CACHE_DIR := $(CURDIR)/.jax_cache
 notebooks-fast: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS := 0.5
 notebooks-fast: $(STAMP)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[notebooks]'
-	ls notebooks/*.ipynb | xargs -P 2 -n 1 $(RUN) notebooks/run.py --fast
+	echo $(or $(NAMES),$(basename $(notdir $(wildcard notebooks/*.ipynb)))) | xargs -P 2 -n 1 $(RUN) notebooks/run.py --fast
 
 docs: $(STAMP)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[docs]'
