@@ -194,3 +194,14 @@ def test_laplace_checks_filters_on_request(recording_small):
     fit = bg.fit(model, recording_small, method.Laplace(num_samples=400, check="filters"), progress=False)
     assert 0 < fit.stats["neuron_filter_shift"][0] < 0.25
     assert any("quadrature" in note for note in fit.stats["notes"])
+
+
+def test_a_column_that_rounding_stops_has_converged_and_one_that_is_cut_short_has_not(recording_small, model_small):
+    """No step reaches a tolerance of zero; what counts is how many nats are left."""
+    with double():
+        linear = linear_of(model_small, recording_small)
+        theta, w, reference = start(linear)
+        stopped = solve(linear, theta, w, reference, jnp.asarray(0.0))
+        short = solve(linear, theta, w, reference, jnp.asarray(0.0), jnp.asarray(2))
+        assert stopped.done.all() and (stopped.decrement < 1e-9).all()
+        assert not short.done.any() and (short.decrement > 1e-9).all()
