@@ -42,6 +42,10 @@ class PriorCheck:
         Of the rate over prior draws and rows (spikes/s; the mean, for responses that are no spikes).
     beyond : xarray.DataArray ([neuron])
         Share of (draw, row) beyond ``limit``; NaN where there is none.
+    beyond_at_level : xarray.DataArray ([neuron])
+        The same where every draw has the typical level: its rates, times the factor that brings their geometric mean to the median of
+        all draws'. What is left is what stimulus, past and other cells move. The level itself is one number a neuron, which
+        the data settle whatever its prior.
     limit : float or None
         500 spikes/s, for a Bernoulli response 1/dt where that is less; None on trial rows and where the response is not spikes.
     observed : xarray.DataArray ([neuron])
@@ -54,6 +58,7 @@ class PriorCheck:
 
     quantiles: xr.DataArray
     beyond: xr.DataArray
+    beyond_at_level: xr.DataArray
     limit: float | None
     observed: xr.DataArray
     histogram: xr.DataArray
@@ -68,7 +73,7 @@ class PriorCheck:
 
     def to_dataset(self) -> xr.Dataset:
         """All of it as labelled arrays."""
-        return xr.Dataset({"quantiles": self.quantiles, "beyond": self.beyond, "observed": self.observed, "histogram": self.histogram})
+        return xr.Dataset({name: getattr(self, name) for name in ("quantiles", "beyond", "beyond_at_level", "observed", "histogram")})
 
     def __repr__(self) -> str:
         return "PriorCheck\n" + "\n".join(f"  {label}: {text}" for label, text in self._lines())
@@ -85,7 +90,7 @@ class PriorCheck:
         if self.observed.notnull().any():
             lines.append(("recorded mean", f"{float(self.observed.median()):.3g} {units}"))
         if self.limit is not None:
-            lines.append((f"beyond {self.limit:g} {units}", f"{self.share:.1%}"))
+            lines.append((f"beyond {self.limit:g} {units}", f"{self.share:.1%}; {float(self.beyond_at_level.mean()):.1%} with every draw at the typical level"))
         return [*lines, *(("note", note) for note in self.notes)]
 
 
@@ -116,7 +121,8 @@ def prior_check(model: AbstractModel, data: xr.Dataset, draws: int = 200, key: A
     Warns
     -----
     PriorNote
-        Where more than 5 % of the rates lie beyond 500 spikes/s (for a Bernoulli response, beyond 1/dt).
+        Where more than 5 % of the rates lie beyond 500 spikes/s (for a Bernoulli response, beyond 1/dt) although every draw is
+        put at the typical level. Where they do so by their level alone, a note says so without a warning.
 
     Notes
     -----
@@ -216,7 +222,8 @@ def _record(model: AbstractModel, data: xr.Dataset, made: Source, rate: np.ndarr
     spikes = _spiking(model, data)
     kept = [rate[:, made.scored[:, n], n].ravel() for n in range(size)]
     safe = [np.where(np.isnan(values), np.inf, values) for values in kept]  # what overflowed is beyond any limit
-    beyond = np.array([np.nan if limit is None else (values > limit).mean() for values in safe])
+    at_level = [_at_level(rate[:, made.scored[:, n], n]) for n in range(size)]
+    beyond, beyond_at_level = (np.array([np.nan if limit is None else (values > limit).mean() for values in one]) for one in (safe, at_level))
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = [np.histogram(np.clip(np.log10(values), _EDGES[0], _EDGES[-1]), _EDGES)[0] / values.size for values in safe]
     quantiles = np.stack([np.quantile(values, _QUANTILES, method="inverted_cdf") for values in safe], -1)
@@ -226,10 +233,18 @@ def _record(model: AbstractModel, data: xr.Dataset, made: Source, rate: np.ndarr
     observed = [np.nan if y is None else y[made.scored[:, n], n].mean() / scale for n in range(size)]
     coords = {"quantile": np.array(_QUANTILES), "log10_rate": 0.5 * (_EDGES[1:] + _EDGES[:-1])}
     units = {"units": "spikes/s" if spikes else "units of the response"}
-    arrays = {"quantile": quantiles, "beyond": beyond, "observed": np.array(observed), "log10_rate": np.stack(shares, -1)}
+    arrays = {"quantile": quantiles, "beyond": beyond, "beyond_at_level": beyond_at_level, "observed": np.array(observed), "log10_rate": np.stack(shares, -1)}
     labelled = {name: _labelled(model, name, value, coords, units) for name, value in arrays.items()}
-    notes = _notes(float(beyond.mean()), limit)
-    return PriorCheck(labelled["quantile"], labelled["beyond"], limit, labelled["observed"], labelled["log10_rate"], len(rate), len(made.scored), notes)
+    notes = _notes(float(beyond.mean()), float(beyond_at_level.mean()), limit)
+    shown = (labelled["quantile"], labelled["beyond"], labelled["beyond_at_level"], limit, labelled["observed"], labelled["log10_rate"])
+    return PriorCheck(*shown, len(rate), len(made.scored), notes)
+
+
+def _at_level(rate: np.ndarray) -> np.ndarray:
+    """(draw, row) rates with the geometric mean of every draw at the median of the draws'; what overflowed stays beyond."""
+    logs = np.log(np.clip(np.nan_to_num(rate, nan=np.inf), 1e-30, 1e30))
+    level = logs.mean(1, keepdims=True)
+    return np.where(np.isfinite(rate), np.exp(logs - level + np.median(level)), np.inf).ravel()
 
 
 def _labelled(model: AbstractModel, name: str, value: np.ndarray, coords: dict[str, np.ndarray], units: dict[str, str]) -> xr.DataArray:
@@ -241,12 +256,15 @@ def _labelled(model: AbstractModel, name: str, value: np.ndarray, coords: dict[s
     return xr.DataArray(value, {dim: coords[dim] for dim in dims} | own, [*dims, "neuron"], name, units)
 
 
-def _notes(share: float, limit: float | None) -> tuple[str, ...]:
+def _notes(share: float, at_level: float, limit: float | None) -> tuple[str, ...]:
     if limit is None or not share > _SHARE:
         return ()
-    note = (
-        f"{share:.0%} of the prior's rates lie beyond {limit:g} spikes/s: the prior expects what no neuron does. See bg.prior_summary for the "
-        f"terms that move eta most, and give those smaller scales"
+    note = f"{share:.0%} of the prior's rates lie beyond {limit:g} spikes/s"
+    if at_level <= _SHARE:
+        return (f"{note}, but {at_level:.1%} with every draw at the typical level: the baseline's prior is wide, and the mean rate settles it",)
+    note += (
+        f" ({at_level:.0%} with every draw at the typical level): the prior expects what no neuron does. See bg.prior_summary for the terms "
+        f"that move eta most, and give those smaller scales"
     )
     warnings.warn(f"prior_check: {note}.", PriorNote, stacklevel=5)
     return (note,)

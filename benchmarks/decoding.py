@@ -24,7 +24,7 @@ import numpyro.distributions as dist
 import xarray as xr
 
 HERE = Path(__file__).parent
-LIMIT = 590  # seconds of a part
+LIMIT = 1800  # seconds of a part
 SHOWN = ("accuracy", "balanced_accuracy", "auc", "log_loss", "bits", "brier", "expected_calibration_error", "calibration_error", "coverage", "coverage_claimed")
 ANGLES = ("median_error", "mean_error", "log_loss", "coverage")
 BEFORE, AFTER = 2, 5  # bins of spikes before and after a velocity
@@ -76,7 +76,7 @@ def classes_on_folds(data: xr.Dataset, column: str, response: str, fold: np.ndar
     size = int(y.max()) + 1
     law = family.Bernoulli() if size == 2 else family.Categorical()
     model = bg.GLM(bg.Baseline() + bg.Linear(column), law, response=response)
-    ways = {"bayesglm NUTS": method.NUTS(num_samples=50 if quick else 1000), "bayesglm Laplace": method.Laplace()}
+    ways = {"bayesglm NUTS": method.NUTS(num_samples=50 if quick else 2000), "bayesglm Laplace": method.Laplace()}
     p, seconds, notes = {}, {}, {}
     for name, way in ways.items():
         began = time.perf_counter()

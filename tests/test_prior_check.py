@@ -41,6 +41,23 @@ def test_a_centred_baseline_is_about_the_recorded_mean(data):
     np.testing.assert_allclose(found.quantiles.sel(quantile=0.75) / recorded, np.exp(0.5 * stats.norm.ppf(0.75)), rtol=MONTE_CARLO)
 
 
+def test_a_wide_baseline_is_no_news(data):
+    """Its rates lie far out, but all of a draw's together: one number, which the mean rate settles. A wide coupling is another thing."""
+    found = bg.prior_check(bg.GLM(bg.Baseline() + bg.Stimulus("stimulus", basis.RaisedCosine(3, span=0.05), prior.Smooth(0.1))), data)
+    assert found.share > 0.05 and float(found.beyond_at_level.max()) < 0.01
+    assert "baseline" in found.notes[0] and "typical level" in repr(found)
+
+
+def test_at_the_typical_level_the_baseline_drops_out(data):
+    """eta = b + X w: what is beyond does not depend on how far b was drawn from its middle."""
+    fluctuating = bg.Stimulus("stimulus", basis.RaisedCosine(3, span=0.05), prior.Gaussian(2.0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PriorNote)
+        sharp, wide = (bg.prior_check(bg.GLM(bg.Baseline(prior.Gaussian(sd), centred=True) + fluctuating), data, draws=2000) for sd in (1e-3, 3.0))
+    assert wide.share > 1.5 * sharp.share
+    np.testing.assert_allclose(wide.beyond_at_level, sharp.beyond, rtol=0.25)
+
+
 def test_wild_priors_warn_and_say_where_to_look(data):
     model = bg.GLM(bg.Baseline() + bg.Coupling(basis.RaisedCosine(4, span=0.1), prior.Gaussian(8.0)))
     with pytest.warns(PriorNote, match=r"beyond 500 spikes/s.*prior_summary"):
