@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from bayesglm.engine.by_rows import summed
 from bayesglm.engine.elements import spread_out
 from bayesglm.engine.linear import Linear
 
@@ -25,9 +26,15 @@ def centred_log_likelihood(single: Linear, each: Any, centre: Any, w: Any) -> An
     log p(y | eta0 + d) - log p(y | eta0) = g.(w - w0) + sum_t r_t(d_t), d = Z (w - w0); r is of second order in d, so
     that nothing large cancels.
     """
-    move = w - centre["w"]
+    move, each = w - centre["w"], each | {"eta": centre["eta"]}
+    rest = summed(move, _remainder, single, each) if single.chunk else _remainder(move, single, each)
+    return centre["gradient"] @ move + rest
+
+
+def _remainder(move: Any, single: Linear, each: Any) -> Any:
+    """sum_t r_t(d_t) for d = Z move."""
     change = single.predictor.eta(spread_out(single, each, move.astype(jnp.float32)), each.get("own"))
     weight = single.weight(each)
     y = each["response"].astype(jnp.float32)
-    rest = single.family.remainder(jnp.where(weight > 0, centre["eta"], 0.0), change, y, {}, single.dt)
-    return centre["gradient"] @ move + jnp.sum(jnp.where(weight > 0, rest, 0.0), dtype=w.dtype)
+    rest = single.family.remainder(jnp.where(weight > 0, each["eta"], 0.0), change, y, {}, single.dt)
+    return jnp.sum(jnp.where(weight > 0, rest, 0.0), dtype=move.dtype)

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from bayesglm.engine.by_rows import in_chunks
 from bayesglm.engine.elements import fold
 from bayesglm.engine.linear import Linear
 from bayesglm.engine.newton import negative_log_likelihood
@@ -115,9 +116,11 @@ def solve(linear: Linear, theta: Any, w: Any, reference: Any, tolerance: Any, mo
         Largest number of steps.
     """
 
+    by_rows = in_chunks(linear, linear.size)
+
     def cost(each: Any, theta: Any, w: Any) -> tuple[Any, Any]:
         hyper, _ = linear.constrain(each, theta)
-        objective = lambda w: -linear.log_likelihood(each, w, hyper) - linear.log_prior(each, w, hyper)  # noqa: E731
+        objective = lambda w: -by_rows.log_likelihood(each, w, hyper) - linear.log_prior(each, w, hyper)  # noqa: E731
         return jax.value_and_grad(objective)(w)
 
     def factor_of(each: Any, theta: Any, reference: Any) -> Any:

@@ -44,9 +44,9 @@ class JointTarget(AbstractTarget):
         return jnp.concatenate([own, jnp.broadcast_to(z[z.size - self.shared :], (self.inner.size, self.shared))], 1)
 
 
-def engine_target(linear: Linear, coordinates: AbstractCoordinates, precision: str = "double") -> AbstractTarget:
+def engine_target(linear: Linear, coordinates: AbstractCoordinates, precision: str = "double", chains: int = 1) -> AbstractTarget:
     """Independent posteriors, one a neuron, or one joint posterior where neurons share learned parameters."""
-    target = linear_target(linear, coordinates, precision)
+    target = linear_target(linear, coordinates, precision, chains)
     shared = sum(linear.sizes()[site] for site in linear.shared_sites())
     if not shared:
         return target

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import Distribution
 
+from bayesglm.engine.by_rows import summed
 from bayesglm.engine.elements import fold, from_elements, gather, gather_squares, mixed, over_predictors, spread_out, to_elements
 from bayesglm.engine.predictor import AbstractPredictor
 from bayesglm.engine.scales import from_value, middle, to_value, unconstrained_shape
@@ -47,6 +48,7 @@ class Linear(eqx.Module):
     contrast: Any = None  # (K, J) of a family with several predictors
     rotations: dict[str, Any] = eqx.field(default_factory=dict)  # R (B, B) of blocks whose weights are R times their elements
     mixings: dict[str, Any] = eqx.field(default_factory=dict)  # R (J, J) of blocks whose prior is over the classes
+    chunk: int = eqx.field(default=0, static=True)  # rows by which the likelihood is summed; 0: all at once
 
     @property
     def size(self) -> int:
@@ -112,7 +114,7 @@ class Linear(eqx.Module):
 
     def log_likelihood(self, each: Any, w: Any, hyper: dict[str, Any]) -> Any:
         """Summed log density of one neuron's responses, up to terms in the response alone."""
-        return self.log_likelihood_of(each, self.eta(each, w), hyper)
+        return summed((w, hyper), _of_rows, self, each) if self.chunk else self.log_likelihood_of(each, self.eta(each, w), hyper)
 
     def log_likelihood_of(self, each: Any, eta: Any, hyper: dict[str, Any]) -> Any:
         """The same given eta (row,) or (row, J)."""
@@ -219,6 +221,10 @@ class Linear(eqx.Module):
 
     def _shifted(self) -> bool:
         return centres(self.names, self.priors, self.centred)
+
+
+def _of_rows(params: Any, linear: Linear, each: Any) -> Any:
+    return linear.log_likelihood(each, *params)
 
 
 def centres(names: Sequence[str], priors: Sequence[AbstractPrior], centred: bool) -> bool:

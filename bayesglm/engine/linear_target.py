@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from bayesglm.engine.by_rows import in_chunks
 from bayesglm.engine.centred import centre_at, centred_log_likelihood
 from bayesglm.engine.coordinates import AbstractCoordinates
 from bayesglm.engine.linear import Linear
@@ -45,8 +46,12 @@ class LinearTarget(AbstractTarget):
         return self.linear.unpack(each["linear"], w) | {site: jnp.asarray(value) for site, value in hyper.items()}
 
 
-def linear_target(linear: Linear, coordinates: AbstractCoordinates, precision: str = "double") -> LinearTarget:
-    """The target of ``linear`` in ``coordinates``; "single" evaluates a centred likelihood in float32, summed in float64."""
+def linear_target(linear: Linear, coordinates: AbstractCoordinates, precision: str = "double", chains: int = 1) -> LinearTarget:
+    """The target of ``linear`` in ``coordinates``; "single" evaluates a centred likelihood in float32, summed in float64.
+
+    ``chains`` of every neuron will walk at once.
+    """
+    linear = in_chunks(linear, linear.size * chains)
     each = {"linear": linear.each, "coordinates": coordinates.each}
     if precision == "double":
         return LinearTarget(linear, coordinates, linear.size, linear.dim + linear.free(), each)

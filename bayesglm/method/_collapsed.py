@@ -15,7 +15,7 @@ from bayesglm.engine.evidence import evidence_notes
 from bayesglm.engine.psis import psis
 from bayesglm.engine.rowspace import balanced
 from bayesglm.method._base import Draws, Monitor, Problem, arrays, standard_normal
-from bayesglm.method._loop import Settings, by_chain, sample
+from bayesglm.method._loop import DEEPEST, Settings, by_chain, sample
 
 if TYPE_CHECKING:
     from bayesglm.method.nuts import NUTS
@@ -74,7 +74,7 @@ def collapsed_nuts(method: NUTS, problem: Problem, key: Any, monitor: Monitor) -
     rng = _generators(problem, key, collapsed)
     if target.dim == 0:
         return _independent(method, collapsed, found, rng)
-    settings = Settings(method.num_warmup or 150, method.target_accept or 0.8, method.max_tree_depth, False, False)
+    settings = Settings(method.num_warmup or 150, method.target_accept or 0.8, method.max_tree_depth or DEEPEST, False, False)
     keys = problem.chain_keys(key, target.size, method.num_chains)
     sampled = sample(target, settings, standard_normal(keys, target.dim), keys, method.num_samples, monitor, step_size=0.5)
     w, theta = _unwhitened(found, sampled.z)

@@ -17,6 +17,8 @@ from bayesglm.method._base import Monitor
 
 BLOCK = 50  # transitions held on the device at once
 _SECONDS = 1.0  # aimed length of a block
+DEEPEST = 10  # doublings of a tree where nothing better is known
+_SPAN = 1.2 * np.pi  # of a tree in whitened coordinates: rather more than half a turn, after which a trajectory comes back
 
 
 class Settings(NamedTuple):
@@ -111,13 +113,39 @@ def _advance(target: AbstractTarget, settings: Settings, state: Any, n: Any) -> 
 
 
 def sample(
-    target: AbstractTarget, settings: Settings, z: Any, keys: Any, num_samples: int, monitor: Monitor, inverse_mass: Any = None, step_size: float = 1.0
+    target: AbstractTarget,
+    settings: Settings,
+    z: Any,
+    keys: Any,
+    num_samples: int,
+    monitor: Monitor,
+    inverse_mass: Any = None,
+    step_size: float = 1.0,
+    by_step: bool = False,
 ) -> Sampled:
-    """Run warm-up and sampling; between blocks the monitor sees how it goes, and Ctrl-C keeps the draws so far."""
+    """Run warm-up and sampling; between blocks the monitor sees how it goes, and Ctrl-C keeps the draws so far.
+
+    ``by_step``: after the warm-up trees may be as deep as the smallest step size needs for half a turn.
+    """
     state = _begin(target, settings, z, keys, inverse_mass, jnp.asarray(step_size))
-    advance = lambda state, n: _advance(target, settings, state, n)  # noqa: E731
+
+    def advance(state: Any, n: Any) -> Any:
+        deep = by_step and int(state.i.min()) >= settings.num_warmup
+        depth = max(settings.max_tree_depth, half_turn(float(state.adapt_state.step_size.min()))) if deep else settings.max_tree_depth
+        return _advance(target, settings._replace(max_tree_depth=depth), state, n)
+
     found = in_blocks(advance, state, settings.num_warmup, num_samples, monitor, _line)
-    return found._replace(stats=_with_depth(found.stats, settings))
+    return found._replace(stats=_with_depth(found.stats, DEEPEST if by_step else settings.max_tree_depth))
+
+
+def likely_step(dim: int) -> float:
+    """The step size that warm-up finds on a standard normal of ``dim`` coordinates, roughly."""
+    return 1.35 * max(dim, 1) ** -0.25
+
+
+def half_turn(step_size: float) -> int:
+    """Doublings until a tree of that step size spans rather more than half a turn of a standard normal."""
+    return int(np.clip(np.ceil(np.log2(_SPAN / max(step_size, 1e-9) + 1.0)), 1, DEEPEST))
 
 
 def in_blocks(advance: Any, state: Any, num_warmup: int, num_samples: int, monitor: Monitor, line: Any) -> Sampled:
@@ -149,9 +177,9 @@ def in_blocks(advance: Any, state: Any, num_warmup: int, num_samples: int, monit
     return Sampled(joined.pop("z"), joined, interrupted)
 
 
-def _with_depth(stats: dict[str, np.ndarray], settings: Settings) -> dict[str, np.ndarray]:
+def _with_depth(stats: dict[str, np.ndarray], deepest: int) -> dict[str, np.ndarray]:
     depth = np.floor(np.log2(np.maximum(stats["n_steps"], 1))).astype(int) + 1
-    return stats | {"tree_depth": depth, "reached_max_treedepth": stats["n_steps"] >= 2**settings.max_tree_depth - 1}
+    return stats | {"tree_depth": depth, "reached_max_treedepth": stats["n_steps"] >= 2**deepest - 1}
 
 
 def _line(seen: dict[str, np.ndarray], warming: bool) -> str:

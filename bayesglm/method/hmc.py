@@ -64,7 +64,7 @@ class HMC(AbstractMethod):
         found = approximate(linear)
         refuse_separable(problem, linear, found.mode.w)
         precision, notes = usable_precision(linear, self.precision)
-        target = engine_target(linear, found.coordinates, precision)
+        target = engine_target(linear, found.coordinates, precision, self.num_chains)
         keys = problem.chain_keys(key, target.size, self.num_chains)
         state, kicks = _tuned(target, _begin(target, keys), monitor, self.num_warmup + self.num_samples)
         sampled = _run(target, state, kicks, self.num_warmup, self.num_samples, monitor)

@@ -15,7 +15,7 @@ from bayesglm.engine.target import AbstractTarget
 from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, checked_precision, standard_normal, whole
 from bayesglm.method._collapsed import collapsed_nuts
 from bayesglm.method._generic import prepare_generic
-from bayesglm.method._loop import Settings, by_chain, constrained, sample
+from bayesglm.method._loop import DEEPEST, Settings, by_chain, constrained, half_turn, likely_step, sample
 from bayesglm.method._separation import separation_notes, spread_out_scale
 from bayesglm.method.map import refuse_separable
 
@@ -36,7 +36,10 @@ class NUTS(AbstractMethod):
     num_chains : int
     target_accept : float, optional
         Default 0.8; 0.7 where all neurons have one joint posterior, whose acceptance is flat in the step size near 0.8.
-    max_tree_depth : int
+    max_tree_depth : int, optional
+        Default 10; in whitened coordinates the smallest depth whose trees span rather more than half a turn of a standard
+        normal at the adapted step size (3 to 5, as a rule). Longer trees walk back there, and where the step fits a whole turn
+        into a tree the criterion does not notice; all neurons and chains wait for the longest tree. A number is taken as it is.
     precision : "double" or "single"
         "single" evaluates the likelihood, centred at the mode, in float32 and sums it in float64.
 
@@ -49,7 +52,7 @@ class NUTS(AbstractMethod):
     num_samples: int = eqx.field(default=1000, static=True, converter=lambda n: whole("NUTS(num_samples)", n, 1))
     num_chains: int = eqx.field(default=4, static=True, converter=lambda n: whole("NUTS(num_chains)", n, 1))
     target_accept: float | None = eqx.field(default=None, static=True)
-    max_tree_depth: int = eqx.field(default=10, static=True, converter=lambda n: whole("NUTS(max_tree_depth)", n, 1))
+    max_tree_depth: int | None = eqx.field(default=None, static=True, converter=lambda n: n if n is None else whole("NUTS(max_tree_depth)", n, 1))
     precision: str = eqx.field(default="double", static=True, converter=checked_precision)
     point: ClassVar[bool] = False
 
@@ -65,7 +68,7 @@ class NUTS(AbstractMethod):
         target = arrays(problem.make_story())
         prepared = prepare_generic(target, key, self.num_chains)
         warmup = self.num_warmup or (300 if prepared.hessian_used else 1000)
-        settings = Settings(warmup, self.target_accept or 0.8, self.max_tree_depth, prepared.hessian_used, True)
+        settings = Settings(warmup, self.target_accept or 0.8, self.max_tree_depth or DEEPEST, prepared.hessian_used, True)
         keys = problem.chain_keys(key, target.size, self.num_chains)
         sampled = sample(target, settings, prepared.z, keys, self.num_samples, monitor, prepared.inverse_mass)
         return _draws(target, sampled, {}, prepared.notes)
@@ -76,13 +79,15 @@ class NUTS(AbstractMethod):
         refuse_separable(problem, linear, found.mode.w)
         precision, notes = usable_precision(linear, self.precision)
         coordinates = spread_out_scale(linear, found)
-        target = engine_target(linear, coordinates, precision)
+        target = engine_target(linear, coordinates, precision, self.num_chains)
         rough = isinstance(coordinates, Diagonal) or any(prior.samples_only for prior in linear.priors)
         accept = self.target_accept or (0.7 if target.each is None else 0.8)
-        settings = Settings(self.num_warmup or (500 if rough else 150), accept, self.max_tree_depth, False, rough)
+        by_step = self.max_tree_depth is None and not rough
+        depth = half_turn(likely_step(target.dim)) if by_step else self.max_tree_depth or DEEPEST
+        settings = Settings(self.num_warmup or (500 if rough else 150), accept, depth, False, rough)
         keys = problem.chain_keys(key, target.size, self.num_chains)
         starts = standard_normal(keys, target.dim)
-        sampled = sample(target, settings, starts, keys, self.num_samples, monitor, step_size=0.5)
+        sampled = sample(target, settings, starts, keys, self.num_samples, monitor, step_size=0.5, by_step=by_step)
         notes = (*notes, *separation_notes(problem, linear, found.mode.w))
         return _draws(target, sampled, {"mode_converged": found.mode.converged}, notes)
 

@@ -1,0 +1,101 @@
+"""The likelihood summed over chunks of rows is the likelihood, and trees in whitened coordinates end after half a turn."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from shapes import everything
+
+import bayesglm as bg
+from bayesglm import basis, family, method
+from bayesglm._double import double
+from bayesglm.engine import by_rows
+from bayesglm.engine.laplace import approximate
+from bayesglm.engine.linear_target import linear_target
+from bayesglm.method._base import arrays
+from bayesglm.method._loop import half_turn
+
+CHUNK = 16  # rows; a recording of 88 is padded to 96
+LAGS = basis.RaisedCosine(2, span=0.04)
+MODELS = {
+    "own columns, own rows": lambda: bg.GLM(bg.Baseline() + bg.Stimulus("stimulus", LAGS) + bg.History(LAGS) + bg.Linear("private") + bg.Coupling(LAGS)),
+    "offset": lambda: bg.GLM(bg.Baseline() + bg.Offset("exposure") + bg.Linear("pose")),
+    "dispersion": lambda: bg.GLM(bg.Baseline() + bg.Linear("pose"), family.NegativeBinomial()),
+    "noise": lambda: bg.GLM(bg.Baseline() + bg.Linear("pose"), family.Gaussian(), "trace"),
+    "classes": lambda: bg.GLM(bg.Baseline() + bg.Linear("pose"), family.Categorical(), "code"),
+    "known trials": lambda: bg.GLM(bg.Baseline() + bg.Linear("pose"), family.Binomial("licking_of"), "licking"),
+}
+
+
+def linear_of(name: str) -> object:
+    data = everything()
+    data = data.assign(licking_of=(("time", "neuron"), 1 + np.asarray(data["licking"])))
+    model = MODELS[name]().resolve(data)
+    return arrays(model.linear(model.design(data).padded()))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_chunks_add_up(name):
+    """Value, and gradient in the weights and in what is learned, of every neuron."""
+    with double():
+        plain = linear_of(name)
+        assert plain.scored.shape[0] % CHUNK == 0 and plain.scored.shape[0] // CHUNK > 4
+        chunked = dataclasses.replace(plain, chunk=CHUNK)
+        w = 0.3 * jax.random.normal(jax.random.key(1), (plain.size, plain.dim))
+        theta = 0.3 * jax.random.normal(jax.random.key(2), (plain.size, plain.free()))
+
+        def cost(linear):
+            one = lambda each, w, theta: linear.log_likelihood(each, w, linear.constrain(each, theta)[0])  # noqa: E731
+            return jax.vmap(jax.value_and_grad(one, argnums=(1, 2)))(plain.each, w, theta)
+
+        (value, slopes), (expected, expected_slopes) = cost(chunked), cost(plain)
+    np.testing.assert_allclose(value, expected, rtol=1e-12)
+    assert np.abs(expected_slopes[0]).max() > 0.1  # there is something to agree on
+    for found, wanted in zip(slopes, expected_slopes, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-10)
+
+
+def test_chunks_add_up_in_single_precision(monkeypatch):
+    """The centred likelihood of a sampler's target, over chains."""
+    monkeypatch.setattr(by_rows, "_ROWS", CHUNK)
+    with double():
+        linear = linear_of("own columns, own rows")
+        found = approximate(linear)
+        few, many = (linear_target(linear, found.coordinates, "single", chains) for chains in (1, 10))
+        assert (few.single.chunk, many.single.chunk) == (0, CHUNK)
+        z = jax.random.normal(jax.random.key(0), (3, 10, few.dim))
+        a, b = (jax.vmap(jax.vmap(jax.value_and_grad(t.energy, argnums=1), (None, 0)))(t.each, z) for t in (few, many))
+    np.testing.assert_allclose(b[0], a[0], atol=1e-4)
+    np.testing.assert_allclose(b[1], a[1], atol=1e-4 * np.abs(a[1]).max())
+
+
+def test_few_columns_are_not_cut():
+    """One column costs what reading the matrix costs, once as well as in pieces; and a rest would be lost."""
+    with double():
+        linear = linear_of("offset")
+        rows = linear.scored.shape[0]
+        assert by_rows.in_chunks(linear, 1).chunk == 0
+        assert by_rows.in_chunks(linear, 1000).chunk == 0  # fewer rows than chunks are worth
+        assert rows % by_rows._ROWS != 0
+
+
+@pytest.mark.parametrize("step", [0.05, 0.2, 0.37, 0.55, 1.1])
+def test_a_tree_spans_half_a_turn_and_not_two(step):
+    """2^d - 1 steps: rather more than pi, less than twice that and a step."""
+    length = (2 ** half_turn(step) - 1) * step
+    assert 1.2 * np.pi <= length <= 2 * 1.2 * np.pi + step
+
+
+@pytest.mark.filterwarnings("ignore::bayesglm._fit.NotConverged")  # few draws
+def test_trees_end_there_unless_told(recording_small, model_small):
+    """Every lane waits for the longest tree; depth as chosen is no fault of the sampling, depth as given is."""
+    fit = bg.fit(model_small, recording_small, method.NUTS(num_samples=100, num_chains=2), progress=False)
+    stats = fit.idata["sample_stats"]
+    smallest = float(stats["step_size"].min())
+    assert int(stats["n_steps"].max()) <= 2 ** max(half_turn(smallest), 3) - 1
+    assert not stats["reached_max_treedepth"].any()
+    short = bg.fit(model_small, recording_small, method.NUTS(num_samples=100, num_chains=2, max_tree_depth=1), progress=False)
+    assert int(short.idata["sample_stats"]["n_steps"].max()) == 1 and short.idata["sample_stats"]["reached_max_treedepth"].all()
