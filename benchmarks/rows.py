@@ -144,8 +144,8 @@ ROWS = {
             receivers=20,
             posterior=True,
             passengers=320,
-            entries=(Entry("bayesglm", "fit hmc single", calls=0, repeats=3), Entry("bayesglm", "fit nuts 250", calls=0, repeats=1)),
-            goals=(Goal("fit hmc single", "cold", seconds=300), Goal("fit nuts 250", "cold", seconds=900)),
+            entries=(Entry("bayesglm", "fit hmc single", calls=0, repeats=3), Entry("bayesglm", "fit nuts 800", calls=0, repeats=1)),
+            goals=(Goal("fit hmc single", "cold", seconds=300), Goal("fit nuts 800", "cold", seconds=900)),
         ),
     )
 }

@@ -16,7 +16,7 @@ from bayesglm.engine import by_rows
 from bayesglm.engine.laplace import approximate
 from bayesglm.engine.linear_target import linear_target
 from bayesglm.method._base import arrays
-from bayesglm.method._loop import half_turn
+from bayesglm.method._loop import HALF_TURN, WIDER_TURN, depth_for
 
 CHUNK = 16  # rows; a recording of 88 is padded to 96
 LAGS = basis.RaisedCosine(2, span=0.04)
@@ -84,9 +84,9 @@ def test_few_columns_are_not_cut():
 
 @pytest.mark.parametrize("step", [0.05, 0.2, 0.37, 0.55, 1.1])
 def test_a_tree_spans_half_a_turn_and_not_two(step):
-    """2^d - 1 steps: rather more than pi, less than twice that and a step."""
-    length = (2 ** half_turn(step) - 1) * step
-    assert 1.2 * np.pi <= length <= 2 * 1.2 * np.pi + step
+    """2^d - 1 steps: at least the span, less than twice that and a step."""
+    for span in (HALF_TURN, WIDER_TURN):
+        assert span <= (2 ** depth_for(span, step) - 1) * step <= 2 * span + step
 
 
 @pytest.mark.filterwarnings("ignore::bayesglm._fit.NotConverged")  # few draws
@@ -95,7 +95,7 @@ def test_trees_end_there_unless_told(recording_small, model_small):
     fit = bg.fit(model_small, recording_small, method.NUTS(num_samples=100, num_chains=2), progress=False)
     stats = fit.idata["sample_stats"]
     smallest = float(stats["step_size"].min())
-    assert int(stats["n_steps"].max()) <= 2 ** max(half_turn(smallest), 3) - 1
+    assert int(stats["n_steps"].max()) <= 2 ** max(depth_for(WIDER_TURN, smallest), 3) - 1
     assert not stats["reached_max_treedepth"].any()
     short = bg.fit(model_small, recording_small, method.NUTS(num_samples=100, num_chains=2, max_tree_depth=1), progress=False)
     assert int(short.idata["sample_stats"]["n_steps"].max()) == 1 and short.idata["sample_stats"]["reached_max_treedepth"].all()

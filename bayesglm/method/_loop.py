@@ -18,7 +18,7 @@ from bayesglm.method._base import Monitor
 BLOCK = 50  # transitions held on the device at once
 _SECONDS = 1.0  # aimed length of a block
 DEEPEST = 10  # doublings of a tree where nothing better is known
-_SPAN = 1.2 * np.pi  # of a tree in whitened coordinates: rather more than half a turn, after which a trajectory comes back
+HALF_TURN, WIDER_TURN = 0.9 * np.pi, 1.2 * np.pi  # spans of a tree in whitened coordinates, after which a trajectory comes back
 
 
 class Settings(NamedTuple):
@@ -121,31 +121,31 @@ def sample(
     monitor: Monitor,
     inverse_mass: Any = None,
     step_size: float = 1.0,
-    by_step: bool = False,
+    span: float = 0.0,
 ) -> Sampled:
     """Run warm-up and sampling; between blocks the monitor sees how it goes, and Ctrl-C keeps the draws so far.
 
-    ``by_step``: after the warm-up trees may be as deep as the smallest step size needs for half a turn.
+    Where a ``span`` is given, trees after the warm-up may be as deep as the smallest step size needs for it.
     """
     state = _begin(target, settings, z, keys, inverse_mass, jnp.asarray(step_size))
 
     def advance(state: Any, n: Any) -> Any:
-        deep = by_step and int(state.i.min()) >= settings.num_warmup
-        depth = max(settings.max_tree_depth, half_turn(float(state.adapt_state.step_size.min()))) if deep else settings.max_tree_depth
+        known = span and int(state.i.min()) >= settings.num_warmup
+        depth = max(settings.max_tree_depth, depth_for(span, float(state.adapt_state.step_size.min()))) if known else settings.max_tree_depth
         return _advance(target, settings._replace(max_tree_depth=depth), state, n)
 
     found = in_blocks(advance, state, settings.num_warmup, num_samples, monitor, _line)
-    return found._replace(stats=_with_depth(found.stats, DEEPEST if by_step else settings.max_tree_depth))
+    return found._replace(stats=_with_depth(found.stats, DEEPEST if span else settings.max_tree_depth))
 
 
-def likely_step(dim: int) -> float:
+def likely_step(dim: int, accept: float) -> float:
     """The step size that warm-up finds on a standard normal of ``dim`` coordinates, roughly."""
-    return 1.35 * max(dim, 1) ** -0.25
+    return (1.65 if accept < 0.75 else 1.35) * max(dim, 1) ** -0.25
 
 
-def half_turn(step_size: float) -> int:
-    """Doublings until a tree of that step size spans rather more than half a turn of a standard normal."""
-    return int(np.clip(np.ceil(np.log2(_SPAN / max(step_size, 1e-9) + 1.0)), 1, DEEPEST))
+def depth_for(span: float, step_size: float) -> int:
+    """Doublings until a tree of steps of that size is ``span`` long."""
+    return int(np.clip(np.ceil(np.log2(span / max(step_size, 1e-9) + 1.0)), 1, DEEPEST))
 
 
 def in_blocks(advance: Any, state: Any, num_warmup: int, num_samples: int, monitor: Monitor, line: Any) -> Sampled:

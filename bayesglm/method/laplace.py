@@ -24,7 +24,9 @@ from bayesglm.method._loop import by_chain, constrained
 from bayesglm.method._separation import separation_notes
 from bayesglm.method.map import refuse_separable, separable
 
-_BLOCK = 100  # draws evaluated at once
+_BLOCK = 100  # draws handed over at once
+_TOGETHER = 20  # of them, evaluated in one pass over the data
+_SMALL = 2**20  # rows x neurons up to which the predictors of that many draws may be held
 
 
 class Laplace(AbstractMethod):
@@ -74,7 +76,7 @@ class Laplace(AbstractMethod):
         refuse_large(linear)
         found = approximate(linear, exact=True)
         refuse_separable(problem, linear, found.mode.w)
-        target = engine_target(linear, found.coordinates)
+        target = engine_target(linear, found.coordinates, chains=_TOGETHER)
         monitor(1, 2, None, "mode found")
         keys = problem.keys(key, linear.size)
         z = jax.vmap(lambda k: jax.random.normal(k, (self.num_samples, target.dim)))(keys)
@@ -111,7 +113,9 @@ def _from_nodes(linear: Linear, found: Approximation, z: np.ndarray) -> tuple[di
 def _log_density(target: Any, z: Any) -> Any:
     """log p of draws (draw, posterior, chain, dim), up to a constant of each posterior."""
     energy = jax.vmap(jax.vmap(target.energy, in_axes=(None, 0)))
-    return jax.lax.map(lambda one: -energy(target.each, one), z)
+    linear = getattr(target, "inner", target).linear
+    together = _TOGETHER if linear.chunk or linear.scored.shape[0] * linear.size <= _SMALL else 1
+    return jax.lax.map(lambda one: -energy(target.each, one), z, batch_size=together)
 
 
 def _draw_scales(linear: Linear, found: Approximation, z: np.ndarray) -> np.ndarray:

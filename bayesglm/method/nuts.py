@@ -15,7 +15,7 @@ from bayesglm.engine.target import AbstractTarget
 from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, checked_precision, standard_normal, whole
 from bayesglm.method._collapsed import collapsed_nuts
 from bayesglm.method._generic import prepare_generic
-from bayesglm.method._loop import DEEPEST, Settings, by_chain, constrained, half_turn, likely_step, sample
+from bayesglm.method._loop import DEEPEST, HALF_TURN, WIDER_TURN, Settings, by_chain, constrained, depth_for, likely_step, sample
 from bayesglm.method._separation import separation_notes, spread_out_scale
 from bayesglm.method.map import refuse_separable
 
@@ -35,10 +35,11 @@ class NUTS(AbstractMethod):
         Draws kept of each chain.
     num_chains : int
     target_accept : float, optional
-        Default 0.8; 0.7 where all neurons have one joint posterior, whose acceptance is flat in the step size near 0.8.
+        Default 0.8; 0.7 in whitened coordinates where no scale is learned, and where all neurons have one joint posterior, whose
+        acceptance is flat in the step size near 0.8.
     max_tree_depth : int, optional
-        Default 10; in whitened coordinates the smallest depth whose trees span rather more than half a turn of a standard
-        normal at the adapted step size (3 to 5, as a rule). Longer trees walk back there, and where the step fits a whole turn
+        Default 10; in whitened coordinates the smallest depth whose trees span half a turn of a standard normal (rather more
+        where scales are learned) at the adapted step size: 3 to 5, as a rule. Longer trees walk back there, and where the step fits a whole turn
         into a tree the criterion does not notice; all neurons and chains wait for the longest tree. A number is taken as it is.
     precision : "double" or "single"
         "single" evaluates the likelihood, centred at the mode, in float32 and sums it in float64.
@@ -81,13 +82,15 @@ class NUTS(AbstractMethod):
         coordinates = spread_out_scale(linear, found)
         target = engine_target(linear, coordinates, precision, self.num_chains)
         rough = isinstance(coordinates, Diagonal) or any(prior.samples_only for prior in linear.priors)
-        accept = self.target_accept or (0.7 if target.each is None else 0.8)
-        by_step = self.max_tree_depth is None and not rough
-        depth = half_turn(likely_step(target.dim)) if by_step else self.max_tree_depth or DEEPEST
+        # a learned scale moves in longer steps than whitening foresees, and a smaller step serves it better
+        learned = linear.learned_scales()
+        accept = self.target_accept or (0.8 if rough or (learned and target.each is not None) else 0.7)
+        span = (WIDER_TURN if learned else HALF_TURN) if self.max_tree_depth is None and not rough else 0.0
+        depth = depth_for(span, likely_step(target.dim, accept)) if span else self.max_tree_depth or DEEPEST
         settings = Settings(self.num_warmup or (500 if rough else 150), accept, depth, False, rough)
         keys = problem.chain_keys(key, target.size, self.num_chains)
         starts = standard_normal(keys, target.dim)
-        sampled = sample(target, settings, starts, keys, self.num_samples, monitor, step_size=0.5, by_step=by_step)
+        sampled = sample(target, settings, starts, keys, self.num_samples, monitor, step_size=0.5, span=span)
         notes = (*notes, *separation_notes(problem, linear, found.mode.w))
         return _draws(target, sampled, {"mode_converged": found.mode.converged}, notes)
 
