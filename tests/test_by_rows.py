@@ -10,13 +10,13 @@ import pytest
 from shapes import everything
 
 import bayesglm as bg
-from bayesglm import basis, family, method
+from bayesglm import basis, family, method, prior
 from bayesglm._double import double
 from bayesglm.engine import by_rows
 from bayesglm.engine.laplace import approximate
 from bayesglm.engine.linear_target import linear_target
 from bayesglm.method._base import arrays
-from bayesglm.method._loop import HALF_TURN, WIDER_TURN, depth_for
+from bayesglm.method._loop import HALF_TURN, WIDER_TURN, Settings, _deepened, depth_for
 
 CHUNK = 16  # rows; a recording of 88 is padded to 96
 LAGS = basis.RaisedCosine(2, span=0.04)
@@ -72,6 +72,24 @@ def test_chunks_add_up_in_single_precision(monkeypatch):
     np.testing.assert_allclose(b[1], a[1], atol=1e-4 * np.abs(a[1]).max())
 
 
+@pytest.mark.filterwarnings("ignore::bayesglm._fit.NotConverged")  # few draws
+@pytest.mark.parametrize(("law", "way"), [(None, "map"), (None, method.Laplace(num_samples=100)), (prior.Hierarchical(), method.Laplace(num_samples=100))])
+def test_a_fit_in_chunks_is_the_fit(monkeypatch, law, way):
+    """Modes, draws and their weights; scales a neuron's own, or shared."""
+    model = bg.GLM(bg.Baseline() + bg.Stimulus("stimulus", LAGS) + bg.Linear("pose", law), family.NegativeBinomial(0.3))
+    whole = bg.fit(model, everything(), way, progress=False)
+    cut = []
+    monkeypatch.setattr(by_rows, "_ROWS", CHUNK)
+    monkeypatch.setattr(by_rows, "_COLUMNS", 2)
+    monkeypatch.setattr(by_rows, "_rows", lambda *given, rows=by_rows._rows: cut.append(1) or rows(*given))
+    jax.clear_caches()  # what was compiled a moment ago is whole
+    chunked = bg.fit(model, everything(), way, progress=False)
+    assert cut
+    for name, values in whole.posterior.data_vars.items():
+        np.testing.assert_allclose(chunked.posterior[name], values, rtol=1e-6, atol=1e-7, err_msg=name)
+    np.testing.assert_allclose(chunked.idata["sample_stats"]["lp"], whole.idata["sample_stats"]["lp"], rtol=1e-9)
+
+
 def test_few_columns_are_not_cut():
     """One column costs what reading the matrix costs, once as well as in pieces; and a rest would be lost."""
     with double():
@@ -80,6 +98,13 @@ def test_few_columns_are_not_cut():
         assert by_rows.in_chunks(linear, 1).chunk == 0
         assert by_rows.in_chunks(linear, 1000).chunk == 0  # fewer rows than chunks are worth
         assert rows % by_rows._ROWS != 0
+
+
+def test_trees_are_deepened_only_where_far_too_short():
+    """The program of a shape is compiled once, unless a posterior needs other trees than its size lets expect."""
+    settings = Settings(150, 0.7, 3, False, False)
+    assert _deepened(settings, HALF_TURN, 0.3) == settings
+    assert _deepened(settings, HALF_TURN, 0.05).max_tree_depth == depth_for(HALF_TURN, 0.05) > 5
 
 
 @pytest.mark.parametrize("step", [0.05, 0.2, 0.37, 0.55, 1.1])

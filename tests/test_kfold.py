@@ -200,9 +200,9 @@ def test_sampled_folds(recording):
     model = bg.GLM(bg.Baseline() + bg.Linear("x", G))
     with pytest.warns(NotConverged):  # so few draws
         found = bg.kfold(model, data, 2, method=method.NUTS(num_samples=60, num_chains=2, num_warmup=60), progress=False)
-    point = bg.kfold(model, data, 2, method="map", progress=False)
+    averaged = bg.kfold(model, data, 2, method="laplace", progress=False)  # over a posterior too: the mode alone is 1.4 nats lower
     assert found.n_samples == 120
-    assert found.elpd == pytest.approx(point.elpd, abs=2)
+    assert found.elpd == pytest.approx(averaged.elpd, abs=2)
     assert "did not converge" in repr(found)
 
 

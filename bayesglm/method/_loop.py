@@ -125,17 +125,22 @@ def sample(
 ) -> Sampled:
     """Run warm-up and sampling; between blocks the monitor sees how it goes, and Ctrl-C keeps the draws so far.
 
-    Where a ``span`` is given, trees after the warm-up may be as deep as the smallest step size needs for it.
+    Where a ``span`` is given, trees after the warm-up are deepened if the smallest step size leaves them far short of it.
     """
     state = _begin(target, settings, z, keys, inverse_mass, jnp.asarray(step_size))
 
     def advance(state: Any, n: Any) -> Any:
         known = span and int(state.i.min()) >= settings.num_warmup
-        depth = max(settings.max_tree_depth, depth_for(span, float(state.adapt_state.step_size.min()))) if known else settings.max_tree_depth
-        return _advance(target, settings._replace(max_tree_depth=depth), state, n)
+        return _advance(target, _deepened(settings, span, float(state.adapt_state.step_size.min())) if known else settings, state, n)
 
     found = in_blocks(advance, state, settings.num_warmup, num_samples, monitor, _line)
     return found._replace(stats=_with_depth(found.stats, DEEPEST if span else settings.max_tree_depth))
+
+
+def _deepened(settings: Settings, span: float, step_size: float) -> Settings:
+    """Another depth is another program to compile: only where the trees would be shorter than two thirds of the span."""
+    short = (2**settings.max_tree_depth - 1) * step_size < span / 1.5
+    return settings._replace(max_tree_depth=depth_for(span, step_size)) if short else settings
 
 
 def likely_step(dim: int, accept: float) -> float:

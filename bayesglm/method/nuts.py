@@ -39,8 +39,9 @@ class NUTS(AbstractMethod):
         acceptance is flat in the step size near 0.8.
     max_tree_depth : int, optional
         Default 10; in whitened coordinates the smallest depth whose trees span half a turn of a standard normal (rather more
-        where scales are learned) at the adapted step size: 3 to 5, as a rule. Longer trees walk back there, and where the step fits a whole turn
-        into a tree the criterion does not notice; all neurons and chains wait for the longest tree. A number is taken as it is.
+        where scales are learned) at the step size to be expected: 3 or 4, as a rule; more where the adapted one is much
+        smaller. Longer trees walk back there, and where the step fits a whole turn into a tree the criterion does not notice;
+        all neurons and chains wait for the longest tree. A number is taken as it is.
     precision : "double" or "single"
         "single" evaluates the likelihood, centred at the mode, in float32 and sums it in float64.
 
