@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpyro.distributions as dist
 import xarray as xr
+from decoding_angles import independent, orientation_twin
+from decoding_classes import L1, L2, PLAIN, classes_on_folds
+from decoding_scores import pair, quietly, runs, short
 
 HERE = Path(__file__).parent
 LIMIT = 1800  # seconds of a part
-SHOWN = ("accuracy", "balanced_accuracy", "auc", "log_loss", "bits", "brier", "expected_calibration_error", "calibration_error", "coverage", "coverage_claimed")
-ANGLES = ("median_error", "mean_error", "log_loss", "coverage")
 BEFORE, AFTER = 2, 5  # bins of spikes before and after a velocity
 
 
@@ -67,100 +67,6 @@ def _in_a_process(name: str, given: argparse.Namespace) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1]) | {"seconds_of_the_part": round(time.perf_counter() - began, 1)}
 
 
-def classes_on_folds(data: xr.Dataset, column: str, response: str, fold: np.ndarray, peers: Sequence[str], quick: bool) -> dict[str, Any]:
-    """Our decoder (and its rivals) on the same folds: scores, paired differences to ours, seconds."""
-    import bayesglm as bg
-    from bayesglm import family, method
-
-    y = data[response].values.astype(int)
-    size = int(y.max()) + 1
-    law = family.Bernoulli() if size == 2 else family.Categorical()
-    model = bg.GLM(bg.Baseline() + bg.Linear(column), law, response=response)
-    ways = {"bayesglm NUTS": method.NUTS(num_samples=50 if quick else 2000), "bayesglm Laplace": method.Laplace()}
-    p, seconds, notes = {}, {}, {}
-    for name, way in ways.items():
-        began = time.perf_counter()
-        record = _quietly(lambda way=way: bg.cross_validate(model, data, k=fold, method=way, chance=0, progress=False))
-        seconds[name], notes[name] = time.perf_counter() - began, list(record.notes)
-        p[name] = record.predictions["model"]["probability"].values
-    x = data[column].values.reshape(y.size, -1).astype(float)
-    for peer in peers:
-        began = time.perf_counter()
-        p[peer] = _by_peer(peer, x, y, fold, size)
-        seconds[peer] = time.perf_counter() - began
-    return _table(p, y, seconds) | {"rows": y.size, "columns": x.shape[1], "classes": size, "folds": int(np.unique(fold).size), "notes": notes}
-
-
-def _by_peer(peer: str, x: np.ndarray, y: np.ndarray, fold: np.ndarray, size: int) -> np.ndarray:
-    """(row, class) probabilities of scikit-learn's logistic regression, C by five inner folds of the training part."""
-    found = np.empty((y.size, size))
-    for one in np.unique(fold):
-        test = fold == one
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            made = _peer(peer).fit(x[~test], y[~test])
-            found[test] = made.predict_proba(x[test])
-    return found
-
-
-def _peer(name: str) -> Any:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GridSearchCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    kind = {"l1_ratio": 1.0, "solver": "liblinear"} if "L1" in name else {"max_iter": 2000}
-    made = make_pipeline(StandardScaler(), LogisticRegression(**kind))
-    if "C = 1" in name:
-        return made
-    return GridSearchCV(made, {"logisticregression__C": np.geomspace(1e-5, 10, 7)}, cv=5, scoring="neg_log_loss")
-
-
-L2, L1, PLAIN = "scikit-learn L2, C by inner folds", "scikit-learn L1, C by inner folds", "scikit-learn L2, C = 1"
-
-
-def _table(p: dict[str, np.ndarray], y: np.ndarray, seconds: dict[str, float]) -> dict[str, Any]:
-    """Scores of everyone, and their paired differences to ours (ours minus theirs)."""
-    import bayesglm as bg
-    from bayesglm._decoding._cross_validated import differences
-    from bayesglm._decoding._decoding_score import scored
-    from bayesglm._decoding._input import Options, read
-
-    scores, parts, ids = {}, {}, np.arange(y.size)
-    for name, values in p.items():
-        table = bg.decoding_score(values, y, chance=50)
-        scores[name] = {metric: _pair(table, metric) for metric in SHOWN if metric in table["metric"].values} | {"seconds": round(seconds[name], 2)}
-        given = read(values, y, Options())
-        parts[name] = scored(given.forecast, given.truth, ids, 0)
-    ours = next(iter(p))
-    paired = {}
-    for name in list(p)[1:]:
-        found = differences({ours: parts[ours], name: parts[name]}, ids).sel(model=ours)
-        paired[name] = {metric: [_short(found[what].sel(metric=metric)) for what in ("difference", "se")] for metric in ("accuracy", "log_loss", "brier")}
-    return {"scores": scores, "ours_minus_theirs": paired, "passes": _passes(scores, paired)}
-
-
-def _passes(scores: dict[str, Any], paired: dict[str, Any]) -> dict[str, bool]:
-    """The rule, against every peer."""
-    paired = {name: one for name, one in paired.items() if not name.startswith("bayesglm")}
-    not_below = {name: bool(one["accuracy"][0] >= -2 * one["accuracy"][1]) for name, one in paired.items()}
-    lower = {name: bool(one["log_loss"][0] < 0) for name, one in paired.items()}
-    clearly_higher = {name: bool(one["log_loss"][0] > 2 * one["log_loss"][1]) for name, one in paired.items()}
-    return {"accuracy_not_below": all(not_below.values()), "lower_log_loss": all(lower.values()), "log_loss_not_above": not any(clearly_higher.values())}
-
-
-def _pair(table: xr.Dataset, metric: str) -> list[float]:
-    return [_short(table[what].sel(metric=metric)) for what in ("value", "se")]
-
-
-def _short(value: Any) -> float:
-    return float(f"{float(value):.4g}")
-
-
-def _runs(rows: int, k: int) -> np.ndarray:
-    return np.arange(rows) * k // rows
-
-
 def gratings(folder: Path, quick: bool, response: str) -> dict[str, Any]:
     """Directions or orientations of 16 repeats; two repeats a fold; the activity is the mean of frames from 0.25 to 1.5 s."""
     from bayesglm import datasets
@@ -176,7 +82,7 @@ def clicks(folder: Path, quick: bool, column: str) -> dict[str, Any]:
     from bayesglm import datasets
 
     data = datasets.load("clicks_choice", folder / "clicks_choice")
-    return classes_on_folds(data, column, "choice", _runs(data.sizes["trial"], 3 if quick else 10), (L2, L1, PLAIN), quick)
+    return classes_on_folds(data, column, "choice", runs(data.sizes["trial"], 3 if quick else 10), (L2, L1, PLAIN), quick)
 
 
 def feedback(folder: Path, quick: bool, name: str) -> dict[str, Any]:
@@ -185,7 +91,7 @@ def feedback(folder: Path, quick: bool, name: str) -> dict[str, Any]:
 
     data = datasets.load(name, folder / "steinmetz")
     trials = data.assign(total=data["counts"].astype(float).sum("bin"))
-    return classes_on_folds(trials, "total", "feedback", _runs(data.sizes["trial"], 3 if quick else 5), (L2, PLAIN) if quick else (L2, L1, PLAIN), quick)
+    return classes_on_folds(trials, "total", "feedback", runs(data.sizes["trial"], 3 if quick else 5), (L2, PLAIN) if quick else (L2, L1, PLAIN), quick)
 
 
 def choice_twin(folder: Path, quick: bool) -> dict[str, Any]:
@@ -193,7 +99,7 @@ def choice_twin(folder: Path, quick: bool) -> dict[str, Any]:
     from bayesglm import datasets
 
     data = datasets.choice_twin(*((80, 120) if quick else ()), informative=20 if quick else 60)
-    fold = _runs(data.sizes["trial"], 4 if quick else 8)
+    fold = runs(data.sizes["trial"], 4 if quick else 8)
     return classes_on_folds(data, "counts", "choice", fold, (L2, PLAIN) if quick else (L2, L1, PLAIN), quick) | {"best_accuracy": data.attrs["best_accuracy"]}
 
 
@@ -234,13 +140,13 @@ def velocity(folder: Path, quick: bool, scale: str = "") -> dict[str, Any]:
         found[name] = {
             "rows": rows.size,
             "columns": x.shape[1],
-            "r2": {"bayesglm": _pair(scores, "r2"), "RidgeCV": _pair(peer, "r2")},
+            "r2": {"bayesglm": pair(scores, "r2"), "RidgeCV": pair(peer, "r2")},
             "squared_error_ours_minus_theirs": _blockwise(difference, int(scores.attrs["blocks"])),
-            "coverage_of_90": _pair(scores, "coverage"),
+            "coverage_of_90": pair(scores, "coverage"),
             "blocks": int(scores.attrs["blocks"]),
             "log_loss": {
-                "bayesglm": _short(-_log_density(fit, test)),
-                "RidgeCV, Gaussian residuals": _short(_plug_in(ridge, x[:cut] / spread, y, cut, theirs)),
+                "bayesglm": short(-_log_density(fit, test)),
+                "RidgeCV, Gaussian residuals": short(_plug_in(ridge, x[:cut] / spread, y, cut, theirs)),
             },
             "seconds": {"bayesglm": round(seconds, 1), "RidgeCV": round(ridge_seconds, 1)},
             "notes": list(fit.stats["notes"]),
@@ -251,7 +157,7 @@ def velocity(folder: Path, quick: bool, scale: str = "") -> dict[str, Any]:
 def _log_density(fit: Any, test: xr.Dataset) -> float:
     import bayesglm as bg
 
-    return float(_quietly(lambda: bg.score(fit, test))) / test.sizes["time"]
+    return float(quietly(lambda: bg.score(fit, test))) / test.sizes["time"]
 
 
 def _plug_in(ridge: Any, x: np.ndarray, y: np.ndarray, cut: int, predicted: np.ndarray) -> float:
@@ -263,87 +169,7 @@ def _plug_in(ridge: Any, x: np.ndarray, y: np.ndarray, cut: int, predicted: np.n
 def _blockwise(values: np.ndarray, blocks: int) -> list[float]:
     """Mean, and its standard error over blocks."""
     means = np.array([part.mean() for part in np.array_split(values, max(blocks, 2))])
-    return [_short(values.mean()), _short(means.std(ddof=1) / np.sqrt(means.size))]
-
-
-def orientation_twin(folder: Path, quick: bool) -> dict[str, Any]:
-    """Orientation from 23,589 simulated neurons x 360 stimuli, five folds: linear (cos, sin), von Mises, scikit-learn's ridge.
-
-    Each of them with columns as they are and per sd (the default prior's unit); the mode, and the mean of the posterior's draws.
-    """
-    from sklearn.linear_model import RidgeCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    import bayesglm as bg
-    from bayesglm import datasets, family, method, prior
-
-    data = datasets.orientation_twin(*((400, 60) if quick else (23589, 360)))
-    fold = _runs(data.sizes["trial"], 3 if quick else 5)
-    found: dict[str, Any] = {"rows": data.sizes["trial"], "columns": data.sizes["responses_feature"]}
-    plain = prior.Gaussian(dist.HalfNormal(float(data.sizes["responses_feature"] ** -0.5)))
-    ways = {
-        "linear (cos, sin), MAP": (family.LinearCircular(), plain, "map"),
-        "linear (cos, sin), MAP, scale by folds": (family.LinearCircular(), prior.Gaussian("folds"), "map"),
-        "linear (cos, sin), Laplace": (family.LinearCircular(), plain, method.Laplace(num_samples=500)),
-        "linear (cos, sin), Laplace, default prior": (family.LinearCircular(), None, method.Laplace(num_samples=500)),
-        "von Mises, MAP, default prior": (family.VonMises(), None, "map"),
-    }
-    errors = {}
-    for name, (law, weights, how) in ways.items():
-        model = bg.GLM(bg.Baseline() + bg.Linear("responses", weights), law, response="angle")
-        began = time.perf_counter()
-        record = _quietly(lambda model=model, how=how: bg.cross_validate(model, data, k=fold, method=how, chance=20, progress=False))
-        scores = record["model"]
-        found[name] = {metric: _pair(scores, metric) for metric in ANGLES if metric in scores["metric"].values}
-        found[name] |= {"seconds": round(time.perf_counter() - began, 1), "converged": bool(record.folds["converged"].all())}
-        errors[name] = record.predictions["model"]["estimate"].values
-    x, theta = data["responses"].values, np.deg2rad(data["angle"].values)
-    ridge = RidgeCV(alphas=np.geomspace(1e1, 1e6, 11))
-    for name, peer in {"": ridge, ", columns per sd": make_pipeline(StandardScaler(), ridge)}.items():
-        began, predicted = time.perf_counter(), np.empty(theta.size)
-        for one in np.unique(fold):
-            test = fold == one
-            predicted[test] = np.arctan2(*peer.fit(x[~test], np.c_[np.cos(theta), np.sin(theta)][~test]).predict(x[test]).T[::-1])
-        table = bg.decoding_score(np.rad2deg(predicted) % 360, data["angle"], chance=20)
-        name = f"scikit-learn RidgeCV of (cos, sin){name}"
-        found[name] = {metric: _pair(table, metric) for metric in ANGLES if metric in table["metric"].values}
-        found[name] |= {"seconds": round(time.perf_counter() - began, 1)}
-        errors[name] = np.rad2deg(predicted) % 360
-    return found | {"error_less_ridges": _to_ridge(errors, data["angle"].values)}
-
-
-def _to_ridge(estimates: dict[str, np.ndarray], truth: np.ndarray) -> dict[str, list[float]]:
-    """Mean paired difference of the error to scikit-learn's ridge on the columns as they are, degrees, and its standard error."""
-    off = {name: np.abs((one - truth + 180) % 360 - 180) for name, one in estimates.items()}
-    other = off["scikit-learn RidgeCV of (cos, sin)"]
-    return {name: [_short((one - other).mean()), _short((one - other).std(ddof=1) / np.sqrt(truth.size))] for name, one in off.items()}
-
-
-def independent(quick: bool) -> dict[str, Any]:
-    """How sure an inverted encoding model is whose neurons are independent given the angle, where they share a gain and fluctuations."""
-    import bayesglm as bg
-    from bayesglm import basis, datasets, family
-
-    found = {}
-    for neurons in (30,) if quick else (100, 400, 1600):
-        twin = datasets.orientation_twin(neurons, 200 if quick else 600, seed=1)
-        data = twin.drop_vars(["preferred", "amplitude", "concentration"]).rename(responses_feature="neuron").assign_coords(neuron=np.arange(neurons))
-        train, test = bg.split(data, 0.6)
-        model = bg.GLM(bg.Baseline() + bg.Tuning("angle", basis.Fourier(4)), family.Gaussian(), response="responses")
-        fit = _quietly(lambda model=model, train=train: bg.fit(model, train, "laplace", progress=False))
-        for calibrated in (False, True):
-            decoded = _quietly(lambda: bg.decode(fit, test, "angle", grid=180, prior="uniform", draws=50, calibrate=calibrated, progress=False))  # noqa: B023
-            scores = bg.decoding_score(decoded, test["angle"], chance=20)
-            one = {metric: _pair(scores, metric) for metric in ANGLES} | {"temperature": _short(decoded.attrs["temperature"])}
-            found[f"{neurons} neurons{', calibrated' if calibrated else ''}"] = one
-    return found
-
-
-def _quietly(work: Callable[[], Any]) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return work()
+    return [short(values.mean()), short(means.std(ddof=1) / np.sqrt(means.size))]
 
 
 PARTS: dict[str, Callable[[Path, bool], dict[str, Any]]] = {

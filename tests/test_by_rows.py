@@ -37,6 +37,12 @@ def linear_of(name: str) -> object:
     return arrays(model.linear(model.design(data).padded()))
 
 
+def small_chunks(monkeypatch):
+    """Chunks that a recording of 88 rows is worth."""
+    for name, value in {"_ROWS": CHUNK, "_LEAST": 4, "_NUMBERS": 1}.items():
+        monkeypatch.setattr(by_rows, name, value)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_chunks_add_up(name):
     """Value, and gradient in the weights and in what is learned, of every neuron."""
@@ -58,9 +64,24 @@ def test_chunks_add_up(name):
         np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-10)
 
 
+def test_rows_that_only_fill_up_the_shape_are_not_read():
+    """Chunks behind the last scored row could hold anything."""
+    with double():
+        plain = linear_of("offset")
+        scored = plain.scored.at[70:].set(0.0)
+        poisoned = dataclasses.replace(plain.predictor, columns=plain.predictor.columns.at[:, 80:].set(np.nan))
+        chunked = dataclasses.replace(plain, scored=scored, predictor=poisoned, chunk=CHUNK)
+        w = 0.3 * jax.random.normal(jax.random.key(1), (plain.dim,))
+        each = jax.tree.map(lambda leaf: leaf[0], plain.each)
+        both = (chunked, dataclasses.replace(plain, scored=scored))
+        found, expected = (jax.value_and_grad(lambda w, one=one: one.log_likelihood(each, w, {}))(w) for one in both)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-12)
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-10, atol=1e-10)
+
+
 def test_chunks_add_up_in_single_precision(monkeypatch):
     """The centred likelihood of a sampler's target, over chains."""
-    monkeypatch.setattr(by_rows, "_ROWS", CHUNK)
+    small_chunks(monkeypatch)
     with double():
         linear = linear_of("own columns, own rows")
         found = approximate(linear)
@@ -79,7 +100,7 @@ def test_a_fit_in_chunks_is_the_fit(monkeypatch, law, way):
     model = bg.GLM(bg.Baseline() + bg.Stimulus("stimulus", LAGS) + bg.Linear("pose", law), family.NegativeBinomial(0.3))
     whole = bg.fit(model, everything(), way, progress=False)
     cut = []
-    monkeypatch.setattr(by_rows, "_ROWS", CHUNK)
+    small_chunks(monkeypatch)
     monkeypatch.setattr(by_rows, "_COLUMNS", 2)
     monkeypatch.setattr(by_rows, "_rows", lambda *given, rows=by_rows._rows: cut.append(1) or rows(*given))
     jax.clear_caches()  # what was compiled a moment ago is whole
@@ -90,14 +111,20 @@ def test_a_fit_in_chunks_is_the_fit(monkeypatch, law, way):
     np.testing.assert_allclose(chunked.idata["sample_stats"]["lp"], whole.idata["sample_stats"]["lp"], rtol=1e-9)
 
 
-def test_few_columns_are_not_cut():
-    """One column costs what reading the matrix costs, once as well as in pieces; and a rest would be lost."""
+def test_what_is_cut(monkeypatch):
+    """One column costs what reading the matrix costs, once as well as in pieces; few rows are not worth it; a rest would be lost."""
     with double():
         linear = linear_of("offset")
-        rows = linear.scored.shape[0]
-        assert by_rows.in_chunks(linear, 1).chunk == 0
-        assert by_rows.in_chunks(linear, 1000).chunk == 0  # fewer rows than chunks are worth
-        assert rows % by_rows._ROWS != 0
+        assert linear.scored.shape[0] == 96
+        assert by_rows.in_chunks(linear, 10**6).chunk == 0  # fewer rows than chunks are worth
+        monkeypatch.setattr(by_rows, "_LEAST", 4)
+        for length, cut in ((16, 16), (24, 24), (32, 0), (10, 0)):
+            monkeypatch.setattr(by_rows, "_ROWS", length)
+            assert by_rows.in_chunks(linear, 2**14).chunk == cut
+            assert by_rows.in_chunks(linear, 2**14 - 1).chunk == 0  # 96 x 2^14 = 3 x 2^19 predictors
+        monkeypatch.setattr(by_rows, "_NUMBERS", 1)
+        monkeypatch.setattr(by_rows, "_ROWS", 16)
+        assert [by_rows.in_chunks(linear, columns).chunk for columns in (15, 16)] == [0, 16]
 
 
 def test_trees_are_deepened_only_where_far_too_short():
@@ -124,3 +151,14 @@ def test_trees_end_there_unless_told(recording_small, model_small):
     assert not stats["reached_max_treedepth"].any()
     short = bg.fit(model_small, recording_small, method.NUTS(num_samples=100, num_chains=2, max_tree_depth=1), progress=False)
     assert int(short.idata["sample_stats"]["n_steps"].max()) == 1 and short.idata["sample_stats"]["reached_max_treedepth"].all()
+
+
+@pytest.mark.filterwarnings("ignore::bayesglm._fit.NotConverged")
+def test_trees_that_start_too_short_are_deepened(recording_small, model_small, monkeypatch):
+    """After warm-up with trees of one step; and a single step is called no fault, because the depth was not the user's."""
+    fitted = lambda: bg.fit(model_small, recording_small, method.NUTS(num_samples=100, num_chains=2), progress=False)  # noqa: E731
+    monkeypatch.setattr("bayesglm.method.nuts.depth_for", lambda *given: 1)
+    assert int(fitted().idata["sample_stats"]["n_steps"].max()) > 1
+    monkeypatch.setattr("bayesglm.method._loop.depth_for", lambda *given: 1)
+    stats = fitted().idata["sample_stats"]
+    assert int(stats["n_steps"].max()) == 1 and not stats["reached_max_treedepth"].any()

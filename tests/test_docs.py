@@ -183,7 +183,7 @@ SPEED = {
     "optima of 20 neurons": ("map_population", "bayesglm map", "bayesglm fit map", "nemos LBFGS tight"),
     "posterior of one neuron, 20,000": ("posterior_small", "bayesglm nuts", "bayesglm hmc", "numpyro default", "numpyro dense_mass", "bambi nutpie"),
     "posterior of one neuron, 100,000": ("posterior_large", "bayesglm hmc single", "bayesglm nuts 250"),
-    "posterior of 20 neurons": ("posterior_population", "bayesglm fit hmc single"),
+    "posterior of 20 neurons": ("posterior_population", "bayesglm fit hmc single", "bayesglm fit nuts 800"),
 }
 
 

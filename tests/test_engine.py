@@ -52,10 +52,10 @@ def test_a_neuron_does_not_see_who_is_fitted_beside_it(recording_small, model_sm
         np.testing.assert_allclose(value_a, value_b, rtol=EXACT)
         for a, b in zip(slope_a, slope_b, strict=True):
             np.testing.assert_allclose(a, b, rtol=EXACT, atol=EXACT * np.abs(np.asarray(a)).max())
-        factor = np.asarray(few.coordinates.each["factor"][0])
-        sd = np.sqrt(np.diagonal(np.linalg.inv(factor @ factor.T)))
+        root = np.asarray(few.coordinates.each["root"][0])
+        sd = np.sqrt(np.diagonal(root.T @ root))
         np.testing.assert_array_less(np.abs(np.asarray(many.mode.w[1] - few.mode.w[0])) / sd, 1e-6)
-        np.testing.assert_allclose(many.coordinates.each["factor"][1], factor, rtol=0, atol=1e-6 * np.abs(factor).max())
+        np.testing.assert_allclose(many.coordinates.each["root"][1], root, rtol=0, atol=1e-6 * np.abs(root).max())
 
 
 def test_means_agree_alone_and_beside_others(recording_small, fit_small_nuts, alone):

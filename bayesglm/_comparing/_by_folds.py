@@ -40,12 +40,12 @@ _EDGE = 0.1  # of a test block: what is left out at most at each of its ends
 class _Search(NamedTuple):
     """Mean held-out log density a row as a function of the terms' places (in powers of sqrt(2)), and the scales there."""
 
-    score: Callable[[dict[str, int]], float]
-    scales: Callable[[dict[str, int]], dict[str, float]]
-    known: dict[tuple[tuple[str, int], ...], float]
-    noise: Callable[[dict[str, int]], float] | None = None  # the family's own sd, where it is chosen too
+    score: Callable[[dict[str, float]], float]
+    scales: Callable[[dict[str, float]], dict[str, float]]
+    known: dict[tuple[tuple[str, float], ...], float]
+    noise: Callable[[dict[str, float]], float] | None = None  # the family's own sd, where it is chosen too
 
-    def at(self, places: dict[str, int]) -> float:
+    def at(self, places: dict[str, float]) -> float:
         """The score of some places, kept; minus infinity where a fold has none."""
         key = tuple(places.items())
         if key not in self.known:
@@ -53,7 +53,7 @@ class _Search(NamedTuple):
             self.known[key] = value if np.isfinite(value) else -np.inf
         return self.known[key]
 
-    def along(self, name: str, places: dict[str, int]) -> int:
+    def along(self, name: str, places: dict[str, float]) -> int:
         """The best place of one term, the others held: a coarse grid, further out while its end is best, then finer steps."""
         at = lambda place: self.at({**places, name: place})  # noqa: E731
         place = max(range(-_REACH, _REACH + 1, _COARSE), key=at)
@@ -65,6 +65,17 @@ class _Search(NamedTuple):
         for step in _FINER:
             place = max((place, place - step, place + step), key=at)
         return place
+
+    def between(self, name: str, places: dict[str, float]) -> float:
+        """The top of the parabola through a place on the grid and its neighbours, where it is one and predicts no worse."""
+        place = places[name]
+        at = lambda place: self.at({**places, name: place})  # noqa: E731
+        below, here, above = (at(place + step) for step in (-1, 0, 1))
+        bend = below - 2.0 * here + above
+        if not (np.isfinite(bend) and bend < 0 and here >= max(below, above)):
+            return place
+        top = place + 0.5 * (below - above) / bend
+        return top if at(top) >= here else place
 
 
 @in_double
@@ -81,13 +92,16 @@ def with_scales(written: GLM, resolved: GLM, data: xr.Dataset) -> GLM:
         Fewer rows than folds; no scale under which every fold can be fitted.
     """
     names = tuple(term.name for term in resolved.terms if by_folds(term.prior))
-    search, best = _searched(written, resolved, data, names), dict.fromkeys(names, 0)
+    search = _searched(written, resolved, data, names)
+    best: dict[str, float] = dict.fromkeys(names, 0.0)
     for _ in range(_SWEEPS if len(names) > 1 else 1):
         before = dict(best)
         for name in names:
             best[name] = search.along(name, best)
         if best == before:
             break
+    for name in names:
+        best[name] = search.between(name, best)
     scales = search.scales(best)
     notes = tuple(_note(search, name, best, scales[name]) for name in names)
     chosen = dataclasses.replace(resolved, terms=_replaced(resolved.terms, scales), chosen=notes)
@@ -108,7 +122,7 @@ def _searched(written: GLM, resolved: GLM, data: xr.Dataset, names: tuple[str, .
     return _Search(lambda places: _refitted(written, scales(places), data, folding), scales, {})
 
 
-def _factor(place: int) -> float:
+def _factor(place: float) -> float:
     return 2.0 ** (0.5 * place)
 
 
@@ -147,7 +161,7 @@ def _replaced(terms: Sum, scales: dict[str, float]) -> Sum:
     return Sum(*(some(term) if term.name in scales else term for term in terms))
 
 
-def _note(search: _Search, name: str, best: dict[str, int], scale: float) -> str:
+def _note(search: _Search, name: str, best: dict[str, float], scale: float) -> str:
     """What was chosen, and how much worse its neighbours predict."""
     fall = [f"{what} of it {search.at({**best, name: best[name] + step}) - search.at(best):+.2g}" for what, step in (("half", -_TWICE), ("twice", _TWICE))]
     also = "" if search.noise is None else f", with the noise {search.noise(best):.3g},"

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayesglm.engine.coordinates import solve_transposed
 from bayesglm.engine.linear import Linear
 from bayesglm.engine.newton import negative_log_likelihood
 
@@ -27,15 +26,15 @@ class Shift(NamedTuple):
 
 
 @eqx.filter_jit
-def _profile(linear: Linear, each: Any, place: Any, theta: Any, mean: Any, factor: Any, ratio: Any, a: Any) -> tuple[Any, Any]:
+def _profile(linear: Linear, each: Any, place: Any, theta: Any, mean: Any, root: Any, ratio: Any, a: Any) -> tuple[Any, Any]:
     """Log of the (Laplace) marginal density of a.w at ``_POINTS`` points, and those points in sds: Tierney & Kadane.
 
     Along w(t) = mean + t H^-1 a / sd the rest of w is integrated out by its conditional determinant,
     det H(t) * (a' H(t)^-1 a).
     """
-    whitened = jax.scipy.linalg.solve_triangular(factor, a, lower=True)
+    whitened = root @ a
     sd = jnp.linalg.norm(whitened)
-    line = solve_transposed(factor, whitened) / sd
+    line = whitened @ root / sd
     ts = jnp.linspace(-_REACH, _REACH, _POINTS)
     hyper, _ = linear.constrain(each, theta)
     precision = ratio * linear.by_weight(each, hyper, "whitening")
@@ -60,17 +59,17 @@ def quantile_shifts(linear: Linear, coordinates: dict[str, Any], neuron: int, fu
     ----------
     linear : Linear
     coordinates : mapping
-        ``each`` of the Laplace coordinates (mean, factor, ratio, theta; leading axis neuron). The learned scales are
+        ``each`` of the Laplace coordinates (mean, root, ratio, theta; leading axis neuron). The learned scales are
         held at their modes.
     neuron : int
     functionals : (functional, P)
         A net effect, a peak: zero where a block does not take part.
     """
     each = jax.tree.map(lambda leaf: leaf[neuron], linear.each)
-    own = {name: coordinates[name][neuron] for name in ("theta", "mean", "factor", "ratio")}
+    own = {name: coordinates[name][neuron] for name in ("theta", "mean", "root", "ratio")}
     shifts = []
     for a in functionals:
-        ts, log_density = _profile(linear, each, neuron, own["theta"], own["mean"], own["factor"], own["ratio"], jnp.asarray(a))
+        ts, log_density = _profile(linear, each, neuron, own["theta"], own["mean"], own["root"], own["ratio"], jnp.asarray(a))
         shifts.append(_quantiles(np.asarray(ts), np.asarray(log_density)))
     found = np.array(shifts).reshape(-1, len(_QUANTILES))
     return Shift(found, np.abs(found).max(1) > FLAGGED)

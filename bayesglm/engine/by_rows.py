@@ -15,10 +15,10 @@ from bayesglm.engine.predictor import DensePredictor
 if TYPE_CHECKING:
     from bayesglm.engine.linear import Linear
 
-_ROWS = 2048  # of a chunk: with 80 columns in double its predictors take 1.3 MB
-_ROWS_ELSEWHERE = 2**17  # an accelerator wants large products; there the chunk only bounds the memory
+_ROWS, _LEAST = 2048, 16  # of a chunk, and chunks: with 80 columns in double a chunk's predictors take 1.3 MB
+_ROWS_ELSEWHERE, _LEAST_ELSEWHERE = 2**17, 4  # an accelerator wants large products; there the chunk only bounds the memory
 _COLUMNS = 16  # from which chunks pay: below, a pass costs what reading the matrix costs
-_LEAST = 4  # chunks
+_NUMBERS = 3 * 2**19  # rows x columns from which they pay: fewer predictors stay in the cache as they are
 
 
 def in_chunks(linear: Linear, columns: int) -> Linear:
@@ -26,10 +26,11 @@ def in_chunks(linear: Linear, columns: int) -> Linear:
 
     Such a likelihood has a gradient and no further derivatives.
     """
-    length = _ROWS if jax.default_backend() == "cpu" else _ROWS_ELSEWHERE
+    length, least = (_ROWS, _LEAST) if jax.default_backend() == "cpu" else (_ROWS_ELSEWHERE, _LEAST_ELSEWHERE)
     rows = linear.scored.shape[0]
-    pays = columns >= _COLUMNS and isinstance(linear.predictor, DensePredictor) and rows % length == 0 and rows >= _LEAST * length
-    return dataclasses.replace(linear, chunk=length) if pays else linear
+    possible = isinstance(linear.predictor, DensePredictor) and rows % length == 0 and rows >= least * length
+    pays = columns >= _COLUMNS and rows * columns >= _NUMBERS
+    return dataclasses.replace(linear, chunk=length) if possible and pays else linear
 
 
 @eqx.filter_custom_vjp
@@ -53,7 +54,13 @@ def _backward(slope: Any, outer: Any, perturbed: Any, params: Any, apply: Any, l
 def _over_chunks(apply: Callable[..., Any], linear: Linear, each: Any) -> Any:
     found = lambda i: apply(*_rows(linear, each, i))  # noqa: E731
     nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(found, 0))
-    return jax.lax.fori_loop(0, linear.scored.shape[0] // linear.chunk, lambda i, sums: jax.tree.map(jnp.add, sums, found(i)), nothing)
+    return jax.lax.fori_loop(0, _count(linear), lambda i, sums: jax.tree.map(jnp.add, sums, found(i)), nothing)
+
+
+def _count(linear: Linear) -> Any:
+    """Chunks up to the last row that is scored: rows that only fill up the shape are not read."""
+    end = jnp.max(jnp.where(linear.scored > 0, jnp.arange(1, len(linear.scored) + 1), 0))
+    return (end + linear.chunk - 1) // linear.chunk
 
 
 def _rows(linear: Linear, each: dict[str, Any], i: Any) -> tuple[Linear, dict[str, Any]]:

@@ -30,14 +30,14 @@ class Whitened(AbstractCoordinates):
     determinant of L(theta) is part of it.
     """
 
-    each: dict[str, Any]  # H0 (P, P), b (P,), ratio (P,), theta (K,), spread (K, K) lower triangular; mean (P,), factor (P, P) at theta
+    each: dict[str, Any]  # H0 (P, P), b (P,), ratio (P,), theta (K,), spread (K, K) lower triangular; mean (P,), root (P, P) = L^-1 at theta
     moving: bool = eqx.field(static=True)  # whether the prior's precision depends on theta
 
     def to_weights(self, linear: Linear, each: Any, own: Any, z: Any) -> tuple[Any, Any, Any]:
         size = linear.dim
         theta = own["theta"] + own["spread"] @ z[size:]
         if not self.moving:
-            return own["mean"] + solve_transposed(own["factor"], z[:size]), theta, jnp.zeros(())
+            return own["mean"] + z[:size] @ own["root"], theta, jnp.zeros(())
         hyper, _ = linear.constrain(each, theta)
         w, log_det = straightened(own["H0"], own["b"], own["ratio"] * linear.by_weight(each, hyper, "whitening"), z[:size])
         return w, theta, log_det
@@ -61,16 +61,25 @@ class Scaled(AbstractCoordinates):
         hyper, _ = linear.constrain(each, theta)
         stretch = 1.0 + ((own["known"] / hyper[self.site]) ** 2 - 1.0) * own["size"]
         turned = lambda v: v + own["turn"] @ ((stretch**-0.5 - 1.0) * (own["turn"].T @ v))  # noqa: E731
-        w = solve_transposed(own["factor"], turned(z[:size] + turned(own["whole"])))
+        w = turned(z[:size] + turned(own["whole"])) @ own["root"]
         return w, theta, 0.5 * jnp.sum(jnp.log(stretch))
 
 
-def turn_of(linear: Linear, each: Any, factor: Any, precision: Any) -> tuple[Any, Any]:
+def inverse_root(whole: Any) -> Any:
+    """L^-1 (P, P) of L L' = ``whole``.
+
+    Weights are a product with it, not a solution of L' w = z: in a sampler's loop the threads of a linear algebra library
+    wait for more work by spinning, and take half of a small machine from the passes over the data.
+    """
+    return jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(whole), jnp.eye(len(whole)), lower=True)
+
+
+def turn_of(linear: Linear, each: Any, root: Any, precision: Any) -> tuple[Any, Any]:
     """U (P, p) and lambda (p) of the block with the learned scale; ``precision`` (P,) is the prior's at theta0."""
     at = next(i for i, (prior, name) in enumerate(zip(linear.priors, linear.names, strict=True)) if prior.hyper(name))
     part = linear.parts()[at]
-    root = jnp.sqrt(precision * each["mask"])  # a masked weight's prior does not move
-    g = jax.scipy.linalg.solve_triangular(factor, jnp.diag(root)[:, part], lower=True)
+    sd = jnp.sqrt(precision * each["mask"])  # a masked weight's prior does not move
+    g = root[:, part] * sd[part]
     values, vectors = jnp.linalg.eigh(g.T @ g)
     kept = values > _EMPTY
     values = jnp.clip(values, 0.0, 1.0)
@@ -117,14 +126,14 @@ straightened.defvjp(_straightened, _straightened_back)
 class Diagonal(AbstractCoordinates):
     """The same with the diagonal of the quadratic form alone, where a P x P matrix cannot be held."""
 
-    each: dict[str, Any]  # as Whitened's, with H0 and factor (P,)
+    each: dict[str, Any]  # as Whitened's, with H0 and root (P,)
     moving: bool = eqx.field(static=True)
 
     def to_weights(self, linear: Linear, each: Any, own: Any, z: Any) -> tuple[Any, Any, Any]:
         size = linear.dim
         theta = own["theta"] + own["spread"] @ z[size:]
         if not self.moving:
-            return own["mean"] + z[:size] / own["factor"], theta, jnp.zeros(())
+            return own["mean"] + z[:size] * own["root"], theta, jnp.zeros(())
         hyper, _ = linear.constrain(each, theta)
         square = own["H0"] + own["ratio"] * linear.by_weight(each, hyper, "whitening")
         return z[:size] / jnp.sqrt(square) + own["b"] / square, theta, 0.5 * jnp.sum(jnp.log(square))

@@ -11,7 +11,7 @@ import numpy as np
 
 from bayesglm.engine.columns import DENSEST, first_reference, solve
 from bayesglm.engine.compiling import compiled_quickly
-from bayesglm.engine.coordinates import AbstractCoordinates, Diagonal, Scaled, Whitened, one_scale, turn_of
+from bayesglm.engine.coordinates import AbstractCoordinates, Diagonal, Scaled, Whitened, inverse_root, one_scale, turn_of
 from bayesglm.engine.linear import Linear
 from bayesglm.engine.newton import negative_log_likelihood
 from bayesglm.engine.scale_mode import scale_mode
@@ -73,14 +73,14 @@ def coordinates_at(linear: Linear, theta: Any, spread: Any, w: Any, exact: bool)
         ratio = jnp.where(surrogate > 0, jnp.maximum(bent / jnp.where(surrogate > 0, surrogate, 1.0), 0.1), 1.0)
         if curvature.ndim == 1:
             whole = curvature + ratio * surrogate
-            return {"H0": curvature, "b": whole * w, "ratio": ratio, "mean": w, "factor": jnp.sqrt(whole)}
+            return {"H0": curvature, "b": whole * w, "ratio": ratio, "mean": w, "root": 1.0 / jnp.sqrt(whole)}
         whole = curvature + jnp.diag(ratio * surrogate)
-        factor = jnp.linalg.cholesky(whole)
-        made = {"H0": curvature, "b": whole @ w, "ratio": ratio, "mean": w, "factor": factor}
+        root = inverse_root(whole)
+        made = {"H0": curvature, "b": whole @ w, "ratio": ratio, "mean": w, "root": root}
         if site is None:
             return made
-        turn, size = turn_of(linear, each, factor, ratio * surrogate)
-        return made | {"known": hyper[site], "whole": factor.T @ w, "turn": turn, "size": size}
+        turn, size = turn_of(linear, each, root, ratio * surrogate)
+        return made | {"known": hyper[site], "whole": root @ made["b"], "turn": turn, "size": size}
 
     each = jax.vmap(one)(linear.each, w, curvature, theta)
     return Mode(w, curvature, slope, jnp.ones(len(w), bool)), each | {"theta": theta, "spread": spread}

@@ -134,7 +134,7 @@ def _moved(linear: Linear, coordinates: Scaled, u: Any, s: Any) -> tuple[Any, An
 
     def one(each: Any, own: Any, u: Any, s: Any) -> tuple[Any, Any]:
         w, _, log_det = coordinates.to_weights(linear, each, own, jnp.concatenate([u, s]))
-        return w, log_det + jnp.sum(jnp.log(jnp.diagonal(own["factor"])))
+        return w, log_det - jnp.sum(jnp.log(jnp.diagonal(own["root"])))
 
     neurons = jax.vmap(one)
     return jax.lax.map(lambda draw: neurons(linear.each, coordinates.each, *draw), (u, s))

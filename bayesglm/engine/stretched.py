@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from bayesglm.engine.columns import solve
-from bayesglm.engine.coordinates import AbstractCoordinates, solve_transposed
+from bayesglm.engine.coordinates import AbstractCoordinates
 from bayesglm.engine.laplace import coordinates_at, start
 from bayesglm.engine.linear import Linear
 
@@ -22,7 +22,7 @@ class Stretched(AbstractCoordinates):
     spread of the scale's own coordinate, which comes from that curvature, is then too small as well.
     """
 
-    each: dict[str, Any]  # mean (P,), factor (P, P), theta (K,), spread (K, K), known: the scale at theta0, inside (P,): 1 in its block
+    each: dict[str, Any]  # mean (P,), root (P, P) = L^-1, theta (K,), spread (K, K), known: the scale at theta0, inside (P,): 1 in its block
     site: str = eqx.field(static=True)
 
     def to_weights(self, linear: Linear, each: Any, own: Any, z: Any) -> tuple[Any, Any, Any]:
@@ -30,7 +30,7 @@ class Stretched(AbstractCoordinates):
         theta = own["theta"] + own["spread"] @ z[size:]
         hyper, _ = linear.constrain(each, theta)
         log_stretch = own["inside"] * jnp.log(hyper[self.site] / own["known"])
-        w = jnp.exp(log_stretch) * (own["mean"] + solve_transposed(own["factor"], z[:size]))
+        w = jnp.exp(log_stretch) * (own["mean"] + z[:size] @ own["root"])
         return w, theta, -jnp.sum(log_stretch)
 
 
@@ -46,5 +46,5 @@ def stretched(linear: Linear, site: str) -> Stretched:
     at = next(i for i, (prior, name) in enumerate(zip(linear.priors, linear.names, strict=True)) if prior.hyper(name))
     part = linear.parts()[at]
     inside = jnp.zeros(linear.dim).at[part].set(1.0) * linear.each["mask"]
-    kept = {name: found[name] for name in ("mean", "factor", "theta", "known", "spread")}
+    kept = {name: found[name] for name in ("mean", "root", "theta", "known", "spread")}
     return Stretched(kept | {"inside": inside}, site)

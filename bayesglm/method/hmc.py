@@ -17,6 +17,7 @@ from bayesglm.engine.target import AbstractTarget
 from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, arrays, checked_precision, whole
 from bayesglm.method._loop import BLOCK, Sampled, by_chain, constrained, in_blocks
 from bayesglm.method._split import SplitState, split_init, split_step
+from bayesglm.method._threads import one_thread
 from bayesglm.method.map import refuse_separable
 
 _ACCEPT = 0.65  # mean acceptance below which the kicks are doubled
@@ -57,6 +58,7 @@ class HMC(AbstractMethod):
     precision: str = eqx.field(default="double", static=True, converter=checked_precision)
     point: ClassVar[bool] = False
 
+    @one_thread
     def run(self, problem: Problem, key: Any, monitor: Monitor) -> Draws:
         if problem.linear is None:
             raise ValueError("method='hmc' needs a model that is linear in its weights (GLM, or one that states linear=); use method='nuts'.")

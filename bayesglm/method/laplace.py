@@ -22,6 +22,7 @@ from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, array
 from bayesglm.method._collapsed import collapsed_laplace
 from bayesglm.method._loop import by_chain, constrained
 from bayesglm.method._separation import separation_notes
+from bayesglm.method._threads import one_thread
 from bayesglm.method.map import refuse_separable, separable
 
 _BLOCK = 100  # draws handed over at once
@@ -65,6 +66,7 @@ class Laplace(AbstractMethod):
         if self.check not in ("joint", "filters"):
             raise ValueError(f'Laplace(check={self.check!r}): it is "joint" or "filters".')
 
+    @one_thread
     def run(self, problem: Problem, key: Any, monitor: Monitor) -> Draws:
         if problem.linear is None:
             raise ValueError("method='laplace' needs a model that is linear in its weights (GLM, or one that states linear=); use 'nuts' or 'map'.")

@@ -20,6 +20,7 @@ from bayesglm.method._base import AbstractMethod, Draws, Monitor, Problem, array
 from bayesglm.method._collapsed import collapsed_mode
 from bayesglm.method._generic_map import generic_mode
 from bayesglm.method._separation import separation_notes
+from bayesglm.method._threads import one_thread
 
 _TOLERANCE = 1e-16  # nats: a mode within 1.4e-8 posterior sds
 _ETA_LIMIT = 60.0  # |eta| beyond which a problem is called separable
@@ -46,6 +47,7 @@ class MAP(AbstractMethod):
     max_steps: int = eqx.field(default=100, static=True, converter=lambda n: whole("MAP(max_steps)", n, 1))
     point: ClassVar[bool] = True
 
+    @one_thread
     def run(self, problem: Problem, key: Any, monitor: Monitor) -> Draws:
         if problem.linear is None:
             return generic_mode(arrays(problem.make_story()), 10 * self.max_steps)

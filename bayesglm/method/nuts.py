@@ -17,6 +17,7 @@ from bayesglm.method._collapsed import collapsed_nuts
 from bayesglm.method._generic import prepare_generic
 from bayesglm.method._loop import DEEPEST, HALF_TURN, WIDER_TURN, Settings, by_chain, constrained, depth_for, likely_step, sample
 from bayesglm.method._separation import separation_notes, spread_out_scale
+from bayesglm.method._threads import one_thread
 from bayesglm.method.map import refuse_separable
 
 
@@ -62,6 +63,7 @@ class NUTS(AbstractMethod):
         if self.target_accept is not None and not 0.5 <= self.target_accept < 1.0:
             raise ValueError(f"NUTS(target_accept={self.target_accept}): between 0.5 and 1; 0.8 is usual, 0.95 for difficult posteriors.")
 
+    @one_thread
     def run(self, problem: Problem, key: Any, monitor: Monitor) -> Draws:
         if problem.collapsed is not None:
             return collapsed_nuts(self, problem, key, monitor)
