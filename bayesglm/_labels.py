@@ -9,7 +9,7 @@ import xarray as xr
 
 from bayesglm._data import row_dim
 from bayesglm._model import AbstractModel, Design
-from bayesglm.engine.target import neuron_axis, traced
+from bayesglm.engine.target import neuron_axis, outline
 from bayesglm.method._base import Draws
 
 
@@ -21,7 +21,7 @@ def tree(model: AbstractModel, design: Design, draws: Draws, data: xr.Dataset, p
     """
     from arviz_base import dict_to_dataset
 
-    trace = traced(model, design)
+    trace = outline(model, design)
     sites = {name: _squeezed(value, trace.get(name), draws, model) for name, value in draws.sites.items()}
     dims = {name: _dims(name, trace.get(name), sites[name].ndim - 2, draws, model) for name in sites}
     stats = {name: value if model.has_neurons or not draws.by_neuron else value[:, :, 0] for name, value in draws.stats.items()}

@@ -19,7 +19,7 @@ from bayesglm._glm import GLM
 from bayesglm._model import AbstractModel, Design, padded_size
 from bayesglm._training import training_data
 from bayesglm.engine.pointwise import columns_of, log_probabilities, weights_of
-from bayesglm.engine.target import latent_sites, traced
+from bayesglm.engine.target import latent_sites, outline, traced
 from bayesglm.family._cdf import cdf
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def _story_values(model: AbstractModel, design: Design, posterior: xr.Dataset) -
     """Latent values in the shapes that the story samples (plates by their place, dims of size one put back); how many neurons."""
     values = {}
     with double():
-        trace = traced(model, design)
+        trace = outline(model, design)
     for name, site in latent_sites(trace).items():
         if name == model.observed_site():
             continue

@@ -11,7 +11,7 @@ from numpyro.infer import MCMC
 from bayesglm._double import double
 from bayesglm.engine.diagnostics import ess, mcse
 from bayesglm.method._loop import in_blocks
-from bayesglm.method._split import LaplaceSplitHMC
+from bayesglm.method._split import LaplaceSplitHMC, split_start, split_step
 
 
 def skewed(z):
@@ -69,3 +69,14 @@ def test_a_monitor_can_stop():
     found = in_blocks(lambda state, n: (state, seen), 0, 5, 1000, stop, lambda seen, warming: "")
     assert found.interrupted
     assert 15 <= len(found.z) < 1000
+
+
+def test_a_start_needs_no_density_and_is_left_at_once():
+    """Its types are those of every later state, or the program of a transition is compiled twice; the first move is accepted."""
+    with double():
+        start = split_start(jnp.asarray(np.full(3, 9.0)), jax.random.key(0))
+        moved = split_step(lambda z: 0.1 * jnp.sum(z**4), start, jnp.asarray(1), jnp.pi / 2)
+        types = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False)), state) for state in (start, moved)]
+        assert types[0] == types[1]
+        assert moved.accept_prob == 1.0 and not moved.diverging
+        assert bool(jnp.all(moved.z != start.z)) and jnp.isfinite(moved.potential) and jnp.isfinite(moved.energy)

@@ -110,6 +110,13 @@ def traced(model: Any, design: Any, values: dict[str, Any] | None = None) -> dic
     return numpyro.handlers.trace(start).get_trace(design)
 
 
+def outline(model: Any, design: Any) -> dict[str, Any]:
+    """``traced`` without values: plates, shapes and supports. Nothing is computed, so nothing is compiled."""
+    kept: dict[str, Any] = {}
+    jax.eval_shape(lambda: kept.update(traced(model, design)))
+    return kept
+
+
 def latent_sites(trace: dict[str, Any]) -> dict[str, Any]:
     """The sampled, unobserved sites of a trace."""
     return {name: site for name, site in trace.items() if site["type"] == "sample" and not site["is_observed"]}

@@ -33,6 +33,12 @@ def split_init(rest: Callable[[Any], Any], z: Any, key: Any) -> SplitState:
     return SplitState(z, potential, slope, potential + 0.5 * z @ z, zero, jnp.asarray(False), jnp.asarray(0), jnp.asarray(0), key)
 
 
+def split_start(z: Any, key: Any) -> SplitState:
+    """A start at ``z`` whose density is not evaluated: that is a program to compile. The first transition from it is accepted."""
+    none, far = jnp.asarray(0), jnp.full((), jnp.inf, z.dtype)  # the types of every later state: it is one program
+    return SplitState(z, far, jnp.zeros_like(z), far, jnp.zeros(()), jnp.asarray(False), none, none, key)
+
+
 def split_step(rest: Callable[[Any], Any], state: SplitState, kicks: Any, total: Any) -> SplitState:
     """One transition: ``kicks`` rounds of half kick, exact rotation, half kick, over a total angle jittered by 20 %.
 
