@@ -45,6 +45,18 @@ def test_where_matrices_are_large_they_are_factored_by_all(model_small, recordin
     assert seen_by_the_monitor(METHODS["map"], model_small, recording_small) == {2}
 
 
+def test_fits_at_the_same_time_give_the_threads_back_once():
+    """The one that ends first does not take them from the other, and the last one leaves none behind."""
+    with threadpool_limits(2, user_api="blas"):
+        first, second = _threads._limited(), _threads._limited()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert threads() == {1}
+        second.__exit__(None, None, None)
+        assert threads() == {2}
+
+
 def test_the_threads_come_back_when_a_fit_is_stopped(model_small, recording_small):
     def stop():
         raise RuntimeError("stopped")

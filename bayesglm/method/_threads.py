@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from bayesglm.method._base import Draws, Monitor, Problem
@@ -22,10 +23,31 @@ def one_thread(run: Callable[[Any, Problem, Any, Monitor], Draws]) -> Callable[[
     @functools.wraps(run)
     def alone(self: Any, problem: Problem, key: Any, monitor: Monitor) -> Draws:
         small = problem.linear is not None and problem.linear.dim <= _SMALL
-        with _libraries().limit(limits=1, user_api="blas") if small else contextlib.nullcontext():
+        with _limited() if small else contextlib.nullcontext():
             return run(self, problem, key, monitor)
 
     return alone
+
+
+class _Fits:
+    """Methods that run now, in any thread: the first of them takes the libraries' threads, the last gives them back."""
+
+    lock, count, limit = threading.Lock(), 0, contextlib.ExitStack()
+
+
+@contextlib.contextmanager
+def _limited() -> Iterator[None]:
+    with _Fits.lock:
+        if not _Fits.count:
+            _Fits.limit.enter_context(_libraries().limit(limits=1, user_api="blas"))
+        _Fits.count += 1
+    try:
+        yield
+    finally:
+        with _Fits.lock:
+            _Fits.count -= 1
+            if not _Fits.count:
+                _Fits.limit.close()
 
 
 @functools.cache
