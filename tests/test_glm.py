@@ -21,10 +21,10 @@ from shapes import NEURONS, ROWS, columns, everything, like_small
 
 import bayesglm as bg
 from bayesglm import basis, family, method, prior
-from bayesglm._double import in_double
+from bayesglm._double import double, in_double
 from bayesglm.engine.laplace import approximate
 from bayesglm.engine.linear_target import linear_target
-from bayesglm.engine.target import factorises, story_target, traced
+from bayesglm.engine.target import factorises, latent_sites, neuron_axis, outline, story_target, traced
 
 RELATIVE = 1e-10  # of 1 + sum |terms|
 KERNEL, PAIR = basis.RaisedCosine(3, span=0.05), basis.RaisedCosine(2, span=0.05)
@@ -280,3 +280,17 @@ def test_methods_are_values(make: Any) -> None:
     assert make() == make()
     assert hash(make()) == hash(make())
     assert isinstance(make().point, bool)
+
+
+def test_an_outline_is_a_trace_without_values(model_small, recording_small):
+    """The same sites, plates and shapes, with no number behind them: the story is not run."""
+    with double():
+        model = model_small.resolve(recording_small)
+        design = model.design(recording_small)
+        seen, full = outline(model, design), traced(model, design)
+    assert list(seen) == list(full)
+    for name, site in full.items():
+        assert seen[name]["type"] == site["type"] and np.shape(seen[name]["value"]) == np.shape(site["value"])
+        assert neuron_axis(seen[name]) == neuron_axis(site) and seen[name].get("infer") == site.get("infer")
+    latent = [site["value"] for site in latent_sites(seen).values()]
+    assert latent and all(isinstance(value, jax.core.Tracer) for value in latent)
